@@ -1,0 +1,96 @@
+package rotation
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+// Lock serialises the runs that rotate one role.
+type Lock interface {
+	// Acquire waits up to wait for the lock on base, which Database.Set needs,
+	// and returns what tells this server and lock apart from others: the
+	// PostgreSQL system identifier ("" where it may not be read) and the name of
+	// the database that the lock lives in. Class Busy: somebody else holds it.
+	Acquire(ctx context.Context, base string, wait time.Duration) (system, database string, err error)
+	// Check makes one round trip on the session that holds the lock. Class Lost:
+	// the session is gone, and with it the lock.
+	Check(ctx context.Context) error
+	// Release gives the lock back. It may be called without holding it.
+	Release()
+}
+
+// Database is the PostgreSQL primary on which the role's password changes.
+type Database interface {
+	// Plan finds out whether role's password can be changed and judged here, and
+	// changes nothing. The error holds everything that speaks against it.
+	Plan(ctx context.Context, role string) (change string, warnings []string, err error)
+	// Verifier makes a new verifier of password, the form in which it travels.
+	Verifier(ctx context.Context, password secret.Value) (secret.Value, error)
+	// Stored returns the verifier that the database holds for c, which c must
+	// open: what Set needs to put things back exactly as they were.
+	Stored(ctx context.Context, c secret.Credential) (secret.Value, error)
+	// Holds asks whether c opens the door. It changes nothing, and an error comes
+	// only with the verdict Unknown.
+	Holds(ctx context.Context, c secret.Credential) (secret.Verdict, error)
+	// Set makes the role accept c, sending only its verifier, in the session that
+	// holds the lock, and returns the database's clock after that. A definite
+	// refusal has class Refused; any other error leaves the outcome unknown.
+	Set(ctx context.Context, c secret.Credential) (time.Time, error)
+}
+
+// Served is the Kubernetes Secret that the workloads read.
+type Served interface {
+	fmt.Stringer
+	// Plan finds out whether Set will be allowed, and changes nothing.
+	Plan(ctx context.Context, c secret.Credential) (change string, warnings []string, err error)
+	Look(ctx context.Context) (secret.Snapshot, error)
+	// Render returns c with the bytes that the mapped keys must have to hold it:
+	// keys edited in place, nothing but user, password and verifier changed.
+	Render(keys map[string]secret.Value, c secret.Credential) (secret.Credential, error)
+	// Set writes c.Keys (nil: the keys stay as they are) and the stamp in one
+	// compare-and-swap, and changes nothing where both are there already. Class
+	// Conflict: a higher epoch is there, or somebody else wrote between.
+	Set(ctx context.Context, c secret.Credential, s secret.Stamp) error
+}
+
+// Copy is any other place that holds the credential.
+type Copy interface {
+	fmt.Stringer
+	// Plan finds out whether Set will work for c, and changes nothing.
+	Plan(ctx context.Context, c secret.Credential) (change string, warnings []string, err error)
+	// Set makes the copy hold c; writing the same again is harmless.
+	Set(ctx context.Context, c secret.Credential) error
+	// Verify proves that the last Set arrived, and returns when the store says
+	// that it was updated (zero where it keeps no such time).
+	Verify(ctx context.Context, c secret.Credential) (updatedAt time.Time, err error)
+}
+
+// Workload is a set of pods that read the credential only when they start.
+type Workload interface {
+	fmt.Stringer
+	// Plan tells how the workload reads the credential and whether it can be
+	// restarted, and changes nothing. An empty change means that it is listed
+	// and left alone.
+	Plan(ctx context.Context) (change string, warnings []string, err error)
+	// Restart makes every pod carry mark and returns when that is proven: no
+	// pod without it is left, all are ready, none is refused by the database,
+	// the health command agrees. It changes nothing where mark is there already.
+	// Class Unhealthy: the pods came up wrong, or did not come up in time.
+	Restart(ctx context.Context, mark string, progress func(detail string)) error
+}
+
+// Journal survives the process. It may refuse a write; then the run stops.
+type Journal interface {
+	fmt.Stringer
+	// Plan finds out whether Save will be allowed, and changes nothing.
+	Plan(ctx context.Context) error
+	// Load returns an empty Document where there is none yet.
+	Load(ctx context.Context) (secret.Document, error)
+	// Save replaces the document whose version is d.Version (creates it where
+	// that is empty) and returns it with its new version. Class Conflict: it is
+	// not the stored version any more.
+	Save(ctx context.Context, d secret.Document) (secret.Document, error)
+}
