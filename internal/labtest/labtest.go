@@ -1,0 +1,47 @@
+// Package labtest tells tests where the lab runs. Tests that need a real
+// PostgreSQL server or a real Kubernetes node call Open; it is never linked
+// into the product.
+package labtest
+
+import (
+	"encoding/json"
+	"os"
+	"testing"
+)
+
+// Lab is the file that `make lab` writes and PGROTATE_LAB names.
+type Lab struct {
+	// PostgresURL reaches the scram server as its superuser, verify-full, with
+	// password and sslrootcert in it.
+	PostgresURL string `json:"postgres_url"`
+	// PostgresTrustURL reaches the second server, which asks no one on 127.0.0.1
+	// for a password, as its superuser.
+	PostgresTrustURL string `json:"postgres_trust_url"`
+	PostgresLog      string `json:"postgres_log"` // of the scram server, log_statement=all
+	PostgresCA       string `json:"postgres_ca"`  // PEM file
+	Kubeconfig       string `json:"kubeconfig"`   // file, cluster-admin
+	Namespace        string `json:"namespace"`    // of the demonstration platform
+	// PostgresPod is "namespace/name:port" of the pod that leads to the scram server.
+	PostgresPod string `json:"postgres_pod"`
+	GitHubURL   string `json:"github_url"`   // API base of the emulator
+	GitHubToken string `json:"github_token"` // one that may write every secret
+	Logins      string `json:"logins"`       // folder in which the services of the platform record each refused login
+}
+
+// Open returns the lab, or skips the test where PGROTATE_LAB names none.
+func Open(t testing.TB) Lab {
+	t.Helper()
+	path := os.Getenv("PGROTATE_LAB")
+	if path == "" {
+		t.Skip("needs the lab: run `make test`, or `make lab` and set PGROTATE_LAB as it tells")
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("read the lab's description: %v", err)
+	}
+	var lab Lab
+	if err := json.Unmarshal(text, &lab); err != nil {
+		t.Fatalf("read the lab's description %q: %v", path, err)
+	}
+	return lab
+}
