@@ -1,10 +1,5 @@
 package rotation
 
-import (
-	"context"
-	"errors"
-)
-
 // Class says what kind of failure an error is; it decides what the run does.
 // Targets report it by a method `Class() string` on their error type.
 type Class string
@@ -85,8 +80,3 @@ type failure struct {
 func (f *failure) Error() string { return f.text }
 func (f *failure) Class() string { return string(f.class) }
 func (f *failure) Hint() string  { return f.hint }
-
-// interrupted tells whether ctx ended because the run was told to stop.
-func interrupted(ctx context.Context) bool {
-	return errors.Is(context.Cause(ctx), context.Canceled)
-}

@@ -15,9 +15,9 @@ type Lock interface {
 	// PostgreSQL system identifier ("" where it may not be read) and the name of
 	// the database that the lock lives in. Class Busy: somebody else holds it.
 	Acquire(ctx context.Context, base string, wait time.Duration) (system, database string, err error)
-	// Check makes one round trip on the session that holds the lock. Class Lost:
-	// the session is gone, and with it the lock.
-	Check(ctx context.Context) error
+	// Check makes one round trip on the session that holds the lock and returns
+	// the database's clock. Class Lost: the session is gone, and with it the lock.
+	Check(ctx context.Context) (time.Time, error)
 	// Release gives the lock back. It may be called without holding it.
 	Release()
 }
@@ -50,9 +50,10 @@ type Served interface {
 	// Render returns c with the bytes that the mapped keys must have to hold it:
 	// keys edited in place, nothing but user, password and verifier changed.
 	Render(keys map[string]secret.Value, c secret.Credential) (secret.Credential, error)
-	// Set writes c.Keys (nil: the keys stay as they are) and the stamp in one
-	// compare-and-swap, and changes nothing where both are there already. Class
-	// Conflict: a higher epoch is there, or somebody else wrote between.
+	// Set writes c.Keys and the stamp in one compare-and-swap, and changes
+	// nothing where both are there already. Where c.Keys is nil only the epoch is
+	// written; keys and the other annotations stay. Class Conflict: a higher
+	// epoch is there, or somebody else wrote between.
 	Set(ctx context.Context, c secret.Credential, s secret.Stamp) error
 }
 

@@ -1,0 +1,212 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+// nothing ends a run that has nothing to do.
+type nothing struct{ reason string }
+
+func (n *nothing) Error() string { return n.reason }
+
+func isNothing(err error) bool {
+	var n *nothing
+	return errors.As(err, &n)
+}
+
+// due tells whether a closed journal calls for a rotation.
+func (r *run) due() error {
+	switch {
+	case !r.rotate:
+		return &nothing{"no rotation is open: nothing to resume"}
+	case r.Role != "" && r.Role != r.served.Credential.User:
+		return &failure{class: Refused, text: fmt.Sprintf("rotate role %q: %s serves role %q", r.Role, r.Served, r.served.Credential.User),
+			hint: "`postgres-role` must name the role that the Secret serves, or be left out"}
+	case r.served.RotationID != *r.noted:
+		return &nothing{fmt.Sprintf("rotation %s was made while this run waited for the lock", r.served.RotationID)}
+	case r.Request.ID != "" && r.state.Request == r.Request.ID:
+		return &nothing{fmt.Sprintf("this request has made rotation %s already", r.state.ID)}
+	}
+	if age, since := r.age(); age < r.Policy.MinimumAge {
+		return &nothing{fmt.Sprintf("the password is %s old (%s), younger than `minimum-age`", age.Round(time.Second), since)}
+	}
+	return nil
+}
+
+// age of the served password, and what it is counted from.
+func (r *run) age() (time.Duration, string) {
+	if at := r.served.RotatedAt; !at.IsZero() {
+		return r.Now().Sub(at), "last rotated " + at.UTC().Format(time.RFC3339)
+	}
+	at := r.served.Created
+	return r.Now().Sub(at), "never rotated by pgrotate, the Secret was created " + at.UTC().Format(time.RFC3339)
+}
+
+// admit refuses to resume a rotation of other things than this run was given.
+func (r *run) admit() error {
+	rec, base := r.state.Record, r.base(r.served)
+	recreated := r.served.UID != rec.SecretUID && r.served.Epoch == 0
+	switch {
+	case base != rec.Base:
+		return otherwise("role", rec.Base, base, "`postgres-role`, `kubernetes-secret`")
+	case r.state.Pending.User != rec.Base || r.state.Previous.User != rec.Base:
+		return damaged(fmt.Errorf("its credentials are of another role than %q", rec.Base))
+	case r.served.UID != rec.SecretUID && !recreated:
+		return otherwise("Secret uid", rec.SecretUID, r.served.UID, "`kubernetes-secret`, `namespace`")
+	case rec.System != "" && r.system != "" && rec.System != r.system:
+		return otherwise("database system identifier", rec.System, r.system, "`postgres-url`, `postgres-pod`")
+	case rec.LockedIn != r.lockdb:
+		return otherwise("lock database", rec.LockedIn, r.lockdb, "the database in `postgres-url`")
+	}
+	return r.lacking()
+}
+
+// lacking refuses inputs that leave out a recorded target.
+func (r *run) lacking() error {
+	var missing []string
+	for _, target := range r.state.Record.Targets {
+		if !slices.ContainsFunc(r.copies(), func(c Copy) bool { return c.String() == target.Name }) {
+			missing = append(missing, target.Name)
+		}
+	}
+	for _, name := range r.state.Record.Workloads {
+		if !r.Discovered && !slices.ContainsFunc(r.Workloads, func(w Workload) bool { return w.String() == name }) {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return &failure{class: Refused, text: fmt.Sprintf("resume rotation %s: not among this run's inputs: %s", r.state.ID, strings.Join(missing, ", ")),
+		hint: "run with the inputs that the rotation was started with; more targets are allowed, fewer are not"}
+}
+
+func otherwise(what, recorded, now, inputs string) error {
+	return &failure{class: Refused, text: fmt.Sprintf("resume the open rotation: its %s is %q, this run has %q", what, recorded, now),
+		hint: "check " + inputs + ": the rotation was started with others"}
+}
+
+// decide writes down what is about to happen, before anything does.
+func (r *run) decide(ctx context.Context) (string, error) {
+	if r.state.Phase != Idle {
+		return fmt.Sprintf("resuming rotation %s, going %s", r.state.ID, r.state.Phase), nil
+	}
+	next := r.state
+	next.Phase, next.Mode, next.ID, next.Reason = Forward, Planned, r.NewID(), r.Request.Reason
+	next.Previous = r.served.Credential
+	next.Former = secret.Stamp{RotationID: r.served.RotationID, RotatedAt: r.served.RotatedAt}
+	next.Pending = secret.Credential{User: next.Previous.User, Password: r.fresh}
+	var err error
+	if next.Previous.Verifier, err = r.Database.Stored(ctx, next.Previous); err != nil {
+		return "", err
+	}
+	if next.Pending.Verifier, err = r.Database.Verifier(ctx, r.fresh); err != nil {
+		return "", err
+	}
+	next.Record = r.record()
+	if err := r.save(ctx, next); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("rotation %s is written down", next.ID), nil
+}
+
+func (r *run) record() Record {
+	rec := Record{Version: recordVersion, Strategy: InPlace, Base: r.base(r.served), SecretUID: r.served.UID,
+		System: r.system, LockedIn: r.lockdb, Targets: r.targets()}
+	for _, w := range r.Workloads {
+		rec.Workloads = append(rec.Workloads, w.String())
+	}
+	return rec
+}
+
+// forwardOrBack walks the journal's way, and turns back where that is due.
+func (r *run) forwardOrBack(ctx context.Context) error {
+	if r.state.Phase == Forward {
+		err := r.forward(ctx)
+		if err == nil || !r.goesBack(err) {
+			return err
+		}
+		r.because = err
+		if err := r.turnBack(ctx); err != nil {
+			return err
+		}
+	}
+	back, err := r.wayBack()
+	if err != nil {
+		return err
+	}
+	return r.apply(ctx, back)
+}
+
+// forward stops early enough to leave time for a whole way back.
+func (r *run) forward(ctx context.Context) error {
+	w, err := r.wayForward()
+	if err != nil {
+		return err
+	}
+	cut := r.began.Add(r.Policy.Timeout - r.Policy.RolloutTimeout - time.Minute).Sub(r.Now())
+	ctx, cancel := context.WithTimeoutCause(ctx, cut, errForwardOver)
+	defer cancel()
+	return r.apply(ctx, w)
+}
+
+// goesBack is the failure table: a definite no or a bad verdict turns a planned
+// rotation back; an unknown outcome is left to the next run, which knows.
+func (r *run) goesBack(err error) bool {
+	class := ClassOf(err)
+	return r.Policy.GoBack && r.state.Mode == Planned && (class == Refused || class == Unhealthy)
+}
+
+// turnBack decides the way back. The served Secret's epoch is raised first, so
+// that a write of the way forward that is still under way is refused; then what
+// the pods can have read is certain.
+func (r *run) turnBack(ctx context.Context) error {
+	next := r.state
+	next.Epoch++
+	return r.observed(ctx, "turn back", func(ctx context.Context) (string, error) {
+		if err := r.raise(ctx, next.Epoch); err != nil {
+			return "", err
+		}
+		next.Phase = Back
+		if r.served.RotationID != next.ID && !sameCredential(r.served.Credential, next.Pending) {
+			next.Record.Restart = "none"
+		}
+		if err := r.save(ctx, next); err != nil {
+			return "", err
+		}
+		r.claimed = next.Epoch
+		return "the previous password comes back, by the same steps", nil
+	})
+}
+
+// wayForward carries the pending credential.
+func (r *run) wayForward() (way, error) {
+	pending, err := r.Served.Render(r.served.Credential.Keys, r.state.Pending)
+	if err != nil {
+		return way{}, err
+	}
+	stamp := secret.Stamp{RotationID: r.state.ID, Epoch: r.state.Epoch}
+	if r.served.RotationID == r.state.ID {
+		stamp.RotatedAt = r.served.RotatedAt
+	}
+	return way{credential: pending, former: r.state.Previous, stamp: stamp, mark: r.state.ID}, nil
+}
+
+// wayBack carries the previous credential, the exact former bytes of its keys
+// and the former annotations.
+func (r *run) wayBack() (way, error) {
+	stamp := r.state.Former
+	stamp.Epoch = r.state.Epoch
+	w := way{credential: r.state.Previous, stamp: stamp, mark: r.state.ID + "-back", back: true}
+	if r.state.Record.Restart == "none" {
+		w.mark = ""
+	}
+	return w, nil
+}

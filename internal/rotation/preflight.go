@@ -1,0 +1,128 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+// Line is one line of the plan: what a step would do to a target.
+type Line struct {
+	Step     string
+	Target   string
+	Change   string // empty: listed and left alone
+	Warnings []string
+	Err      error // what speaks against it
+}
+
+// Plan tells what Rotate would do and what speaks against it. It takes no lock
+// and changes nothing.
+func (r *Rotation) Plan(ctx context.Context) Result {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.Policy.Timeout, errTimeout)
+	defer cancel()
+	run := &run{Rotation: r, rotate: true, began: r.Now()}
+	err := sequence(ctx, run.step("look", run.lookOnly), run.step("preflight", run.preflight))
+	return run.finishPlan(err)
+}
+
+func (r *run) lookOnly(ctx context.Context) (string, error) {
+	served, err := r.Served.Look(ctx)
+	if err != nil {
+		return "", err
+	}
+	r.noted = &served.RotationID
+	if r.state, err = r.read(ctx); err != nil {
+		return "", err
+	}
+	r.served, r.found = served, r.state.Phase
+	if r.state.Phase != Idle {
+		return fmt.Sprintf("rotation %s is open, going %s: the next run resumes it", r.state.ID, r.state.Phase), nil
+	}
+	return "no rotation is open", r.due()
+}
+
+// preflight asks everything that can be known to fail before the first change,
+// all targets at once, and changes nothing. A rotation that is open already is
+// only asked whether the database can be judged: it has to end, not to begin.
+func (r *run) preflight(ctx context.Context) (string, error) {
+	role := r.base(r.served)
+	if r.state.Phase != Idle {
+		_, warnings, err := r.Database.Plan(ctx, role)
+		r.warn(warnings...)
+		return "the database can be judged", err
+	}
+	if r.fresh.IsZero() {
+		r.fresh = r.Generate()
+	}
+	lines := r.ask(ctx, r.questions(role))
+	r.keepPlan(lines)
+	var errs []error
+	for _, line := range lines {
+		r.warn(line.Warnings...)
+		errs = append(errs, line.Err)
+	}
+	errs = append(errs, r.servedOpens(ctx, lines[0].Err))
+	return plural(len(lines), "target", "targets") + " checked, nothing speaks against it", errors.Join(errs...)
+}
+
+// question asks one target what it would do.
+type question struct {
+	step, target string
+	ask          func(context.Context) (string, []string, error)
+}
+
+// questions lists the targets in the order of the runbook.
+func (r *run) questions(role string) []question {
+	next := secret.Credential{User: role, Password: r.fresh}
+	all := []question{
+		{"database", fmt.Sprintf("role %q", role), func(ctx context.Context) (string, []string, error) { return r.Database.Plan(ctx, role) }},
+		{"journal", r.Journal.String(), func(ctx context.Context) (string, []string, error) {
+			return "written before the first change", nil, r.Journal.Plan(ctx)
+		}},
+		{"served Secret", r.Served.String(), func(ctx context.Context) (string, []string, error) { return r.Served.Plan(ctx, next) }},
+	}
+	for _, target := range r.ClusterCopies {
+		all = append(all, copyQuestion("cluster copies", target, next))
+	}
+	for _, target := range r.Workloads {
+		all = append(all, question{"restart", target.String(), target.Plan})
+	}
+	for _, target := range r.RemoteCopies {
+		all = append(all, copyQuestion("GitHub", target, next))
+	}
+	return all
+}
+
+func copyQuestion(step string, target Copy, next secret.Credential) question {
+	return question{step, target.String(), func(ctx context.Context) (string, []string, error) { return target.Plan(ctx, next) }}
+}
+
+func (r *run) ask(ctx context.Context, questions []question) []Line {
+	return each(questions, func(q question) Line {
+		change, warnings, err := q.ask(ctx)
+		return Line{Step: q.step, Target: q.target, Change: change, Warnings: warnings, Err: err}
+	})
+}
+
+// servedOpens demands that the served password is the one that the database
+// accepts: going back to one that is not would be no way back. It is not asked
+// where the database could not answer for itself.
+func (r *run) servedOpens(ctx context.Context, databaseErr error) error {
+	if databaseErr != nil {
+		return nil
+	}
+	c := r.served.Credential
+	verdict, err := r.Database.Holds(ctx, c)
+	switch verdict {
+	case secret.Yes:
+		return nil
+	case secret.Unknown:
+		return fmt.Errorf("log in as role %q with what %s holds: %w", c.User, r.Served, err)
+	case secret.Closed:
+		return closed(c.User)
+	}
+	return &failure{class: Refused, text: fmt.Sprintf("log in as role %q with what %s holds: the database refuses the password", c.User, r.Served),
+		hint: "somebody changed one of the two: put the right password into the Secret, or set the Secret's password by hand, then run again"}
+}

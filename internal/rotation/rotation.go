@@ -1,0 +1,82 @@
+// Package rotation is the runbook: it brings a new password of a PostgreSQL
+// role to every place that holds it, proves that it is used, and goes back by
+// the same list when it is not. It knows no database, cluster or GitHub; those
+// are behind the interfaces of ports.go.
+//
+// Read runbook.go first (what is done), then machine.go (when, and what a
+// killed process leaves), then decide.go (which way after a failure).
+package rotation
+
+import (
+	"context"
+	"time"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+// Mode tells why a password changes.
+type Mode string
+
+// Planned is a scheduled change: it goes back when it cannot be proven.
+const Planned Mode = "planned"
+
+// InPlace changes the password of the role that is served.
+const InPlace = "in-place"
+
+// Request is who asks for a rotation.
+type Request struct {
+	ID     string // of the run; a run that is started again with it finds its rotation done
+	Owner  string // address of the run, shown to whoever finds it at work
+	Reason string
+}
+
+// Policy is how a rotation behaves.
+type Policy struct {
+	GoBack         bool          // on a definite failure; else stop and leave it to Resume
+	MinimumAge     time.Duration // younger passwords are left alone; 0: none is too young
+	KeepPrevious   time.Duration // how long the former password is kept after a rotation; 0: not at all
+	LockTimeout    time.Duration
+	Timeout        time.Duration // of the whole run
+	RolloutTimeout time.Duration // of one workload; kept in reserve for the way back
+}
+
+// Rotation is everything that one rotation needs.
+type Rotation struct {
+	Lock          Lock       // required
+	Database      Database   // required
+	Journal       Journal    // required
+	Served        Served     // required
+	ClusterCopies []Copy     // written before the pods restart
+	RemoteCopies  []Copy     // written while the pods restart
+	Workloads     []Workload // restarted, all at once
+	// Discovered says that Workloads is what the cluster shows now, not a list
+	// that somebody wrote: a recorded workload that is missing in it is gone.
+	Discovered bool
+	// Role is the role to rotate; empty: the user that is served.
+	Role string
+
+	Keep     func(string) secret.Value // required: the Keeper's
+	Generate func() secret.Value       // required: a new password
+	NewID    func() string             // required: a new rotation id
+	Now      func() time.Time          // required
+	Observe  func(Event)               // may miss an event; nil: nobody watches
+
+	Request Request
+	Policy  Policy
+}
+
+// Rotate resumes an unfinished rotation, or makes one. It ends without a write
+// when there is nothing to do.
+func (r *Rotation) Rotate(ctx context.Context) Result { return r.start(ctx, true) }
+
+// Resume finishes an unfinished rotation in its own direction. It ends without
+// a write when there is none.
+func (r *Rotation) Resume(ctx context.Context) Result { return r.start(ctx, false) }
+
+func (r *Rotation) start(ctx context.Context, rotate bool) Result {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.Policy.Timeout, errTimeout)
+	defer cancel()
+	run := &run{Rotation: r, rotate: rotate, began: r.Now()}
+	defer r.Lock.Release()
+	return run.finish(run.machine(ctx))
+}

@@ -1,0 +1,238 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+// way is a direction of the runbook with what it carries.
+type way struct {
+	credential secret.Credential
+	former     secret.Credential // must not open the door afterwards; zero: not asked
+	stamp      secret.Stamp
+	mark       string // of the restart; empty: nobody is restarted
+	back       bool
+}
+
+// apply is the runbook, top to bottom: with the pending credential on the way
+// forward and with the previous one on the way back. Every step is "make it
+// so" and changes nothing where it already is so; resuming is the same list
+// again. No journal write happens between the database and the served Secret.
+func (r *run) apply(ctx context.Context, w way) error {
+	c := w.credential
+	return sequence(ctx,
+		r.step("database", r.open(w)),         // from here on c opens the door
+		r.urgent("served Secret", r.serve(w)), // what the pods read
+		r.step("cluster copies", r.copyAll(r.ClusterCopies, c)),
+		together( // neither waits for the other
+			r.step("restart", r.restartAll(w)), // those who read it only once; they never see c
+			r.step("GitHub", r.copyAll(r.RemoteCopies, c)),
+		),
+		r.step("verify", r.verify(w)), // open the door with what the pods read
+	)
+}
+
+// open makes the database accept the credential, unless the oracle says that it does.
+func (r *run) open(w way) action {
+	return func(ctx context.Context) (string, error) {
+		c := w.credential
+		switch verdict, err := r.Database.Holds(ctx, c); verdict {
+		case secret.Yes:
+			return "accepted already", nil
+		case secret.Closed:
+			return "", closed(c.User)
+		case secret.Unknown:
+			return "", fmt.Errorf("ask the database which password role %q has: %w", c.User, err)
+		}
+		if err := r.foreign(ctx, w); err != nil {
+			return "", err
+		}
+		ctx, cancel := outlive(ctx, grace)
+		defer cancel()
+		sent := r.Now()
+		changed, err := r.Database.Set(ctx, c)
+		if err != nil {
+			return "", err
+		}
+		r.altered, r.changed = sent, changed
+		return fmt.Sprintf("role %q has the password since %s", c.User, changed.UTC().Format(time.RFC3339)), nil
+	}
+}
+
+func closed(role string) error {
+	return &failure{class: Unhealthy, text: fmt.Sprintf("log in as role %q: the role is NOLOGIN", role),
+		hint: fmt.Sprintf("if the role is meant to log in: ALTER ROLE %q LOGIN", role)}
+}
+
+// foreign looks for a password that is neither the pending nor the previous
+// one. On the way back it must not be overwritten: somebody set it for a
+// reason. On the way forward it is overwritten, which is said: whoever set it
+// locked the served credential out already.
+func (r *run) foreign(ctx context.Context, w way) error {
+	other := r.state.Pending
+	if !w.back {
+		other = r.state.Previous
+	}
+	verdict, err := r.Database.Holds(ctx, other)
+	switch {
+	case verdict == secret.Unknown:
+		return fmt.Errorf("ask the database which password role %q has: %w", other.User, err)
+	case verdict != secret.No:
+		return nil
+	case w.back:
+		return &failure{class: Conflict, text: fmt.Sprintf("put the previous password of role %q back: somebody else has changed it meanwhile", other.User),
+			hint: "find out who did; the journal stays open, with the previous password in it"}
+	}
+	r.warn(fmt.Sprintf("role %q had a password that this rotation never set: somebody else changed it, and it was overwritten", other.User))
+	return nil
+}
+
+// serve writes the credential into the Secret that the pods read.
+func (r *run) serve(w way) action {
+	return func(ctx context.Context) (string, error) {
+		stamp := r.stamped(w)
+		err := insist(ctx, func() error { return r.Served.Set(ctx, w.credential, stamp) })
+		if err != nil && ClassOf(err) == Unavailable {
+			return "", errors.Join(err, r.closeGap(ctx, w))
+		}
+		return fmt.Sprintf("holds the credential of %q", w.credential.User), err
+	}
+}
+
+// stamped dates the rotation by the database's clock: when the password was
+// changed, or, in a run that found it changed already, when it looked.
+func (r *run) stamped(w way) secret.Stamp {
+	if !w.back && w.stamp.RotatedAt.IsZero() {
+		w.stamp.RotatedAt = r.clock
+		if !r.changed.IsZero() {
+			w.stamp.RotatedAt = r.changed
+		}
+	}
+	return w.stamp
+}
+
+// closeGap puts the former password back when the API server went away right
+// after ALTER ROLE: nobody can read the new one, so the old one must go on
+// working. The journal stays as it is, the next run finds it as before ALTER.
+func (r *run) closeGap(ctx context.Context, w way) error {
+	if w.back || !r.Policy.GoBack || r.altered.IsZero() {
+		return nil
+	}
+	ctx, cancel := outlive(ctx, grace)
+	defer cancel()
+	if _, err := r.Database.Set(ctx, r.state.Previous); err != nil {
+		return fmt.Errorf("put the former password back: %w", err)
+	}
+	r.altered = time.Time{}
+	return errors.New("the former password was put back: logins go on as before")
+}
+
+// copyAll makes every copy hold c.
+func (r *run) copyAll(copies []Copy, c secret.Credential) action {
+	return func(ctx context.Context) (string, error) {
+		var errs []error
+		for _, target := range copies {
+			err := target.Set(ctx, c)
+			r.report(Target{Kind: "copy", Name: target.String(), Err: err})
+			errs = append(errs, err)
+		}
+		return plural(len(copies), "copy", "copies") + " written", errors.Join(errs...)
+	}
+}
+
+// restartAll restarts every workload at once and waits for all of them. On the
+// way back a workload that stays unhealthy is named and does not stop it: the
+// stores have to agree whatever the pods do.
+func (r *run) restartAll(w way) action {
+	return func(ctx context.Context) (string, error) {
+		if w.mark == "" {
+			return "not needed: the pods never read another password", nil
+		}
+		errs := each(r.Workloads, func(target Workload) error { return r.restart(ctx, target, w) })
+		if err := errors.Join(errs...); err != nil {
+			return "", err
+		}
+		if !w.back && !r.altered.IsZero() {
+			r.result.RefusedWindow = r.Now().Sub(r.altered)
+		}
+		return plural(len(r.Workloads), "workload", "workloads") + " on the new password", nil
+	}
+}
+
+func (r *run) restart(ctx context.Context, target Workload, w way) error {
+	began := r.Now()
+	err := target.Restart(ctx, w.mark, func(detail string) { r.progress("restart", target.String(), detail) })
+	if err != nil && errors.Is(context.Cause(ctx), errForwardOver) {
+		err = &failure{class: Unhealthy, text: fmt.Sprintf("restart %s: not proven before the time for it was over: %v", target, err),
+			hint: "a larger `timeout` or `rollout-timeout` gives it more time"}
+	}
+	r.report(Target{Kind: "workload", Name: target.String(), Elapsed: r.Now().Sub(began), Err: err})
+	if w.back && err != nil && ClassOf(err) == Unhealthy {
+		return nil
+	}
+	return err
+}
+
+// verify proves the end of the runbook: what the pods read opens the door, the
+// former password does not, and every copy has arrived.
+func (r *run) verify(w way) action {
+	return func(ctx context.Context) (string, error) {
+		served, err := r.Served.Look(ctx)
+		if err != nil {
+			return "", err
+		}
+		if !sameCredential(served.Credential, w.credential) {
+			return "", &failure{class: Conflict, text: fmt.Sprintf("verify %s: somebody else changed it meanwhile", r.Served)}
+		}
+		r.served = served
+		errs := []error{r.expect(ctx, served.Credential, secret.Yes)}
+		if !w.former.Password.IsZero() {
+			errs = append(errs, r.expect(ctx, w.former, secret.No))
+		}
+		for _, target := range slices.Concat(r.ClusterCopies, r.RemoteCopies) {
+			errs = append(errs, r.arrived(ctx, target, w.credential))
+		}
+		if err := errors.Join(errs...); err != nil {
+			return "", err
+		}
+		return strings.TrimSuffix("the served password logs in, "+r.formerRefused(w), ", "), nil
+	}
+}
+
+func (r *run) formerRefused(w way) string {
+	if w.former.Password.IsZero() {
+		return ""
+	}
+	return "the former one is refused"
+}
+
+// expect asks the database by a login, not by the verifier.
+func (r *run) expect(ctx context.Context, c secret.Credential, want secret.Verdict) error {
+	c.Verifier = secret.Value{}
+	verdict, err := r.Database.Holds(ctx, c)
+	switch {
+	case verdict == want:
+		return nil
+	case verdict == secret.Unknown:
+		return fmt.Errorf("prove by a login which password role %q has: %w", c.User, err)
+	case want == secret.No:
+		return &failure{class: Unhealthy, text: fmt.Sprintf("prove that the former password of role %q is refused: it still opens the door", c.User)}
+	}
+	return &failure{class: Unhealthy, text: fmt.Sprintf("log in as role %q with what the pods read: %v", c.User, verdict)}
+}
+
+func (r *run) arrived(ctx context.Context, target Copy, c secret.Credential) error {
+	at, err := target.Verify(ctx, c)
+	r.report(Target{Kind: "copy", Name: target.String(), UpdatedAt: at, Err: err})
+	return err
+}
+
+func sameCredential(a, b secret.Credential) bool {
+	return a.User == b.User && a.Password.Equal(b.Password)
+}
