@@ -1,0 +1,108 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/pgrotate/pgrotate"
+
+// imports is the direction of the dependencies: each package of the product,
+// the packages of ours that it may import, and the client libraries that are
+// its own. The standard library is open to all.
+var imports = map[string]struct{ ours, theirs []string }{
+	".":                 {ours: []string{"internal/action"}},
+	"internal/action":   {ours: []string{"internal/report", "internal/rotation", "internal/secret", "internal/postgres", "internal/kube", "internal/github"}, theirs: []string{"github.com/sethvargo/go-githubactions"}},
+	"internal/report":   {ours: []string{"internal/rotation"}},
+	"internal/rotation": {ours: []string{"internal/secret"}},
+	"internal/secret":   {},
+	"internal/postgres": {ours: []string{"internal/secret"}, theirs: []string{"github.com/jackc/pgx/v5", "golang.org/x/text"}},
+	"internal/kube":     {ours: []string{"internal/secret"}, theirs: []string{"k8s.io/client-go", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/klog/v2", "sigs.k8s.io", "github.com/go-logr/logr", "github.com/jackc/pgx/v5"}},
+	"internal/github":   {ours: []string{"internal/secret"}, theirs: []string{"github.com/google/go-github/v62", "golang.org/x/crypto", "github.com/gofri/go-github-ratelimit/v2", "github.com/hashicorp/go-retryablehttp"}},
+}
+
+// testSupport is never linked into the product.
+var testSupport = []string{"internal/labtest", "internal/github/githubtest", "internal/rotation/rotationtest", "internal/rotation/model"}
+
+// reveals lists the files that may open a secret, and why.
+var reveals = map[string]string{
+	"internal/secret/value.go":     "declares it, and compares in constant time",
+	"internal/rotation/journal.go": "writes the pending and the previous credential into the journal",
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	for path, file := range sources(t) {
+		folder := filepath.ToSlash(filepath.Dir(path))
+		allowed, known := imports[folder]
+		if !known {
+			t.Errorf("%s: the package is not in the table of imports", path)
+			continue
+		}
+		for _, spec := range file.Imports {
+			name, _ := strconv.Unquote(spec.Path.Value)
+			switch rest, ours := strings.CutPrefix(name, module+"/"); {
+			case ours && !slices.Contains(allowed.ours, rest):
+				t.Errorf("%s imports %s", path, name)
+			case !ours && strings.Contains(strings.Split(name, "/")[0], ".") && !within(name, allowed.theirs):
+				t.Errorf("%s imports %s, which is not a library of this package", path, name)
+			}
+		}
+	}
+}
+
+func TestOnlyTheRevealTableOpensSecrets(t *testing.T) {
+	used := map[string]bool{}
+	for path, file := range sources(t) {
+		ast.Inspect(file, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok && sel.Sel.Name == "Reveal" {
+				used[path] = true
+			}
+			return true
+		})
+	}
+	for path := range used {
+		if reveals[path] == "" {
+			t.Errorf("%s opens secrets and is not in the Reveal table", path)
+		}
+	}
+	for path := range reveals {
+		if !used[path] {
+			t.Errorf("%s is in the Reveal table and opens no secret", path)
+		}
+	}
+}
+
+func within(name string, roots []string) bool {
+	return slices.ContainsFunc(roots, func(root string) bool { return name == root || strings.HasPrefix(name, root+"/") })
+}
+
+// sources parses every file of the product, tests and test support left out.
+func sources(t *testing.T) map[string]*ast.File {
+	files := map[string]*ast.File{}
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		path = filepath.ToSlash(path)
+		if d.IsDir() && (path == "lab" || d.Name() == "testdata" || strings.HasPrefix(path, ".git") || slices.Contains(testSupport, path)) {
+			return filepath.SkipDir
+		}
+		if strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
+			file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+			files[path] = file
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}

@@ -1,0 +1,154 @@
+package action
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+// Config is every input of the action, read and validated.
+type Config struct {
+	Command  string
+	Mode     string
+	Strategy string
+	Reason   string
+
+	PostgresURL      secret.Value
+	PostgresPassword secret.Value
+	PostgresCA       []byte
+	PostgresPod      string
+	Role             string
+	PasswordLength   int
+
+	Kubeconfig  secret.Value
+	KubeContext string
+	Namespace   string
+	Secret      string
+	SecretKeys  []string
+	Workloads   []string
+	Health      []string
+	LogLines    int
+	PrintLogs   string
+
+	GitHubToken   secret.Value
+	GitHubSecrets []string
+	GitHubAPIURL  string
+	Repository    string
+
+	OnFailure      string
+	KeepPrevious   time.Duration
+	MinimumAge     time.Duration
+	RolloutTimeout time.Duration
+	Timeout        time.Duration
+	LockTimeout    time.Duration
+	Report         string
+	JobSummary     bool
+}
+
+// read reads all inputs. It validates everything that can be judged without
+// asking a server; the problems are left in in.
+func read(in *inputs, keep func(string) secret.Value) Config {
+	c := Config{
+		Command:  in.choice("command", "rotate", "plan", "resume"),
+		Mode:     in.choice("mode", "planned"),
+		Strategy: in.choice("strategy", "in-place"),
+		Reason:   oneLine(in.text("reason")),
+
+		PostgresURL:      in.secret("postgres-url", keep),
+		PostgresPassword: in.secret("postgres-password", keep),
+		PostgresPod:      in.text("postgres-pod"),
+		Role:             in.text("postgres-role"),
+		PasswordLength:   in.number("password-length", 36, 24, 128),
+
+		// Not kept as a whole: its lines are ordinary words. The client keeps its tokens and keys.
+		Kubeconfig:  secret.New(in.text("kubeconfig")),
+		KubeContext: in.text("kube-context"),
+		Namespace:   in.text("namespace"),
+		Secret:      in.textOr("kubernetes-secret", "postgres-credentials"),
+		SecretKeys:  in.list("kubernetes-secret-keys"),
+		Workloads:   in.list("workloads"),
+		Health:      in.argv("health-command"),
+		LogLines:    in.number("log-lines", 50, 0, 10_000),
+		PrintLogs:   in.choice("print-logs", "never", "on-failure", "always"),
+
+		GitHubToken:   in.secret("github-token", keep),
+		GitHubSecrets: in.list("github-secrets"),
+		GitHubAPIURL:  in.textOr("github-api-url", in.getenv("GITHUB_API_URL")),
+		Repository:    in.getenv("GITHUB_REPOSITORY"),
+
+		OnFailure:      in.choice("on-failure", "rollback", "stop"),
+		KeepPrevious:   in.duration("keep-previous", 24*time.Hour),
+		MinimumAge:     in.duration("minimum-age", 0),
+		RolloutTimeout: in.duration("rollout-timeout", 10*time.Minute),
+		Timeout:        in.duration("timeout", 30*time.Minute),
+		LockTimeout:    in.duration("lock-timeout", time.Minute),
+		Report:         in.text("report"),
+		JobSummary:     in.flag("job-summary", true),
+	}
+	c.PostgresCA = readPEM(in, "postgres-ca")
+	c.together(in)
+	later(in)
+	return c
+}
+
+// together checks the inputs that depend on each other.
+func (c Config) together(in *inputs) {
+	if c.PostgresURL.IsZero() && c.PostgresPod == "" {
+		in.wrong("postgres-url", "give the admin connection, or the pod that PostgreSQL runs in", "neither it nor `postgres-pod` is set")
+	}
+	if len(c.GitHubSecrets) > 0 && c.GitHubToken.IsZero() {
+		in.wrong("github-token", "a fine-grained personal access token or an App token; GITHUB_TOKEN can never write secrets", "it is missing, and `github-secrets` is set")
+	}
+	if least := 2*c.RolloutTimeout + 2*time.Minute; c.Timeout < least {
+		in.wrong("timeout", "raise it, or lower `rollout-timeout`", "%s is too short for a rollout of %s and the way back: at least %s", c.Timeout, c.RolloutTimeout, least)
+	}
+	if len(c.Workloads) == 0 {
+		return
+	}
+	for _, word := range c.Workloads {
+		if (word == "auto" || word == "none") && len(c.Workloads) > 1 {
+			in.wrong("workloads", "", "%q stands alone, or a list of kind/name without it", word)
+		}
+	}
+}
+
+// later refuses what the contract names and this version does not do yet,
+// rather than doing something else than what was asked for.
+func later(in *inputs) {
+	for _, input := range []struct{ name, only string }{
+		{"postgres-alternate-role", ""}, {"postgres-replicas", ""}, {"kubernetes-secret-copies", ""}, {"health-selector", ""},
+		{"on-drift", "refuse"}, {"managed-secret", "refuse"}, {"terminate-sessions", "never"}, {"retire-after", "24h"}, {"maximum-age", "80d"},
+	} {
+		if value := in.text(input.name); value != "" && value != input.only {
+			in.wrong(input.name, "leave it out", "%q is not supported by this version yet", value)
+		}
+	}
+}
+
+// readPEM reads certificates, as PEM or as base64 of PEM.
+func readPEM(in *inputs, name string) []byte {
+	text := in.text(name)
+	if text == "" || strings.Contains(text, "-----BEGIN") {
+		return []byte(text)
+	}
+	raw, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), ""))
+	if err != nil || !strings.Contains(string(raw), "-----BEGIN") {
+		in.wrong(name, "paste the certificates with their BEGIN and END lines, or `base64 -w0 ca.pem`", "it is neither PEM nor base64 of PEM")
+		return nil
+	}
+	return raw
+}
+
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// invalid joins the problems of all inputs.
+func (in *inputs) invalid() error {
+	if len(in.problems) == 0 {
+		return nil
+	}
+	return fmt.Errorf("read the inputs: %w", errors.Join(in.problems...))
+}

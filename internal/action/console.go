@@ -1,0 +1,94 @@
+package action
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/sethvargo/go-githubactions"
+
+	"github.com/pgrotate/pgrotate/internal/rotation"
+)
+
+// console is what a person watches. Rules of the output:
+//   - everything goes to stdout: the runner reads stderr first, before the masks;
+//   - on GitHub each step is a folded group, and its outcome a line outside of it;
+//   - a line of ours never starts with "::", whatever a server has answered;
+//   - no secret: the writer below it scrubs every line.
+type console struct {
+	w      io.Writer
+	github *githubactions.Action // nil: not on GitHub
+	open   int                   // steps that have started and not ended
+	ended  []string              // outcomes that wait for the group to close
+}
+
+// Observe shows an event of the rotation.
+func (c *console) Observe(e rotation.Event) {
+	switch e.Kind {
+	case rotation.StepStarted:
+		if c.open++; c.open == 1 {
+			c.group(e.Step)
+		}
+	case rotation.StepProgress:
+		c.line("  %s: %s: %s", e.Step, e.Target, e.Detail)
+	case rotation.StepDone, rotation.StepFailed:
+		c.ended = append(c.ended, outcome(e))
+		if c.open--; c.open == 0 {
+			c.endGroup()
+		}
+	}
+}
+
+func outcome(e rotation.Event) string {
+	took := e.Elapsed.Round(time.Millisecond)
+	switch {
+	case e.Kind == rotation.StepFailed:
+		return fmt.Sprintf("✗ %s, %s: %v", e.Step, took, e.Err)
+	case e.Err != nil:
+		return fmt.Sprintf("– %s: %v", e.Step, e.Err)
+	}
+	return fmt.Sprintf("✓ %s, %s: %s", e.Step, took, e.Detail)
+}
+
+func (c *console) group(name string) {
+	if c.github != nil {
+		c.github.Group(name)
+	}
+}
+
+func (c *console) endGroup() {
+	if c.github != nil {
+		c.github.EndGroup()
+	}
+	for _, text := range c.ended {
+		c.line("%s", text)
+	}
+	c.ended = nil
+}
+
+// line prints one line; what would be a workflow command is defused.
+func (c *console) line(format string, args ...any) {
+	text := oneLine(fmt.Sprintf(format, args...))
+	if strings.HasPrefix(format, "  ") {
+		text = "  " + text
+	}
+	if strings.HasPrefix(text, "::") || strings.HasPrefix(text, "##[") {
+		text = " " + text
+	}
+	_, _ = fmt.Fprintln(c.w, text)
+}
+
+// annotate shows a titled error or warning, on GitHub beside the run.
+func (c *console) annotate(level, title, message string) {
+	if c.github == nil {
+		c.line("%s: %s: %s", level, title, message)
+		return
+	}
+	titled := c.github.WithFieldsMap(map[string]string{"title": title})
+	if level == "warning" {
+		titled.Warningf("%s", message)
+		return
+	}
+	titled.Errorf("%s", message)
+}
