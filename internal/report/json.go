@@ -1,0 +1,136 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"github.com/pgrotate/pgrotate/internal/rotation"
+)
+
+// schemaVersion grows when a field changes its meaning or goes away; new fields
+// may come without it.
+const schemaVersion = 1
+
+// document is the JSON report. Arrays are always there; a single value that is
+// not known is left out. Times are RFC 3339 in UTC, durations whole milliseconds.
+type document struct {
+	SchemaVersion   int              `json:"schema_version"`
+	Command         string           `json:"command,omitempty"`
+	Status          string           `json:"status"`    // as the output of the same name
+	ExitCode        int              `json:"exit_code"` // of the process
+	Role            string           `json:"role,omitempty"`
+	Secret          string           `json:"secret,omitempty"`
+	Strategy        string           `json:"strategy,omitempty"`
+	Mode            string           `json:"mode,omitempty"`
+	RotationID      string           `json:"rotation_id,omitempty"`
+	RotatedAt       string           `json:"rotated_at,omitempty"` // database clock
+	BeganAt         string           `json:"began_at,omitempty"`
+	ElapsedMS       int64            `json:"elapsed_ms"`
+	RefusedWindowMS *int64           `json:"refused_window_ms,omitempty"` // left out: not measured
+	Reason          string           `json:"reason,omitempty"`
+	FailedStep      string           `json:"failed_step,omitempty"`
+	Findings        []findingInJSON  `json:"findings"` // what went wrong
+	Next            []string         `json:"next"`     // what to do about it
+	Plan            []lineInJSON     `json:"plan"`
+	Steps           []stepInJSON     `json:"steps"`
+	Workloads       []workloadInJSON `json:"workloads"`
+	Copies          []copyInJSON     `json:"copies"`
+	Warnings        []string         `json:"warnings"`
+	RunURL          string           `json:"run_url,omitempty"`
+	Version         string           `json:"version,omitempty"`
+}
+
+type findingInJSON struct {
+	Error string   `json:"error"`
+	Hints []string `json:"hints"`
+}
+
+type lineInJSON struct {
+	Step     string   `json:"step"`
+	Target   string   `json:"target"`
+	Change   string   `json:"change,omitempty"` // left out: listed and left alone, or refused
+	Warnings []string `json:"warnings"`
+	Error    string   `json:"error,omitempty"`
+}
+
+type stepInJSON struct {
+	Name      string `json:"name"`
+	Result    string `json:"result"` // done or failed
+	ElapsedMS int64  `json:"elapsed_ms"`
+	Detail    string `json:"detail,omitempty"`
+}
+
+type workloadInJSON struct {
+	Name      string `json:"name"`
+	Result    string `json:"result"` // restarted, unhealthy or not proven
+	ElapsedMS int64  `json:"elapsed_ms"`
+	Error     string `json:"error,omitempty"`
+}
+
+type copyInJSON struct {
+	Name      string `json:"name"`
+	Result    string `json:"result"` // updated, put back, written or not proven
+	UpdatedAt string `json:"updated_at,omitempty"`
+	Error     string `json:"error,omitempty"`
+}
+
+// JSON returns the report for programs, indented, in the shape that document
+// describes. It lists everything, whatever the summary folds. The error is
+// that of encoding/json and never comes for a Result of this program.
+func JSON(res rotation.Result, meta Meta) ([]byte, error) {
+	b := builder{Result: res, meta: meta, limits: limits{text: 16 << 10}}
+	var buf bytes.Buffer
+	encoder := json.NewEncoder(&buf)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(b.document()); err != nil {
+		return nil, fmt.Errorf("encode the JSON report: %w", err)
+	}
+	return bytes.TrimSpace(buf.Bytes()), nil
+}
+
+func (b builder) document() document {
+	return document{
+		SchemaVersion: schemaVersion, Command: b.tidy(b.meta.Command), Status: string(b.Status), ExitCode: b.ExitCode(),
+		Role: b.tidy(b.Username), Secret: b.tidy(b.meta.Secret), Strategy: b.tidy(b.meta.Strategy), Mode: b.tidy(b.meta.Mode),
+		RotationID: b.tidy(b.RotationID), RotatedAt: instant(b.RotatedAt), BeganAt: instant(b.Began), ElapsedMS: b.Elapsed.Milliseconds(),
+		RefusedWindowMS: windowMillis(b.Result), Reason: b.tidy(b.Reason), FailedStep: b.tidy(b.FailedStep),
+		Findings: convert(found(b.Result, b.tidy), func(f finding) findingInJSON { return findingInJSON{f.Text, list(f.Hints)} }),
+		Next:     list(endingOf(b.Result, b.meta).next),
+		Plan:     convert(b.Plan, b.lineInJSON), Steps: convert(b.Steps, b.stepInJSON),
+		Workloads: convert(b.Workloads, b.workloadInJSON), Copies: convert(b.Copies, b.copyInJSON),
+		Warnings: convert(b.Warnings, b.tidy), RunURL: b.tidy(b.meta.RunURL), Version: b.tidy(b.meta.Version),
+	}
+}
+
+func (b builder) lineInJSON(line rotation.Line) lineInJSON {
+	return lineInJSON{b.tidy(line.Step), b.tidy(line.Target), b.tidy(line.Change), convert(line.Warnings, b.tidy), b.message(line.Err)}
+}
+
+func (b builder) stepInJSON(s rotation.StepResult) stepInJSON {
+	detail := b.tidy(s.Detail)
+	if s.Err != nil {
+		detail = b.message(s.Err)
+	}
+	return stepInJSON{b.tidy(s.Name), b.ended(s).Text, s.Elapsed.Milliseconds(), detail}
+}
+
+func (b builder) workloadInJSON(t rotation.Target) workloadInJSON {
+	return workloadInJSON{b.tidy(t.Name), restarted(t).Text, t.Elapsed.Milliseconds(), b.message(t.Err)}
+}
+
+func (b builder) copyInJSON(t rotation.Target) copyInJSON {
+	return copyInJSON{b.tidy(t.Name), b.written(t).Text, instant(t.UpdatedAt), b.message(t.Err)}
+}
+
+// list makes an empty array of nothing: readers need not ask for null.
+func list(texts []string) []string { return append([]string{}, texts...) }
+
+func convert[A, B any](items []A, to func(A) B) []B {
+	out := make([]B, 0, len(items))
+	for _, item := range items {
+		out = append(out, to(item))
+	}
+	return out
+}
