@@ -1,0 +1,85 @@
+// Package site says where the lab keeps its files and which ports it uses.
+package site
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// The ports of the lab, all on 127.0.0.1. They lie below the ephemeral range
+// (32768 and up, ip_local_port_range), out of which the services' many
+// connections would sooner or later take one of them.
+const (
+	Etcd              = 25379
+	EtcdPeer          = 25380
+	APIServer         = 25443
+	ControllerManager = 25257
+	Scheduler         = 25259
+	Kubelet           = 25250
+	KubeletHealth     = 25248
+	ContainerdStream  = 25010
+	Postgres          = 25432
+	PostgresTrust     = 25433
+	PostgresPod       = 25434 // the forwarder in pod postgres-0
+	GitHub            = 25480
+)
+
+// Site is one lab on one machine.
+type Site struct {
+	// State holds what a lab makes while it runs; removing the lab removes it.
+	// The user that runs PostgreSQL must be able to enter it.
+	State string
+	// Cache holds what the next lab can use again, and the description.
+	Cache string
+	// Source is the folder of the lab's own module.
+	Source string
+}
+
+// New returns the site of this user, with the working directory as Source.
+func New() (Site, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return Site{}, fmt.Errorf("find the cache folder: %w", err)
+	}
+	source, err := os.Getwd()
+	if err != nil {
+		return Site{}, fmt.Errorf("find the lab's sources: %w", err)
+	}
+	if _, err := os.Stat(filepath.Join(source, "kubernetes", "go.mod")); err != nil {
+		return Site{}, fmt.Errorf("find the lab's sources: run it in the folder lab: %w", err)
+	}
+	s := Site{Cache: filepath.Join(cache, "pgrotate-lab"), Source: source}
+	s.State = filepath.Join(s.Cache, "state")
+	if os.Geteuid() == 0 {
+		s.State = "/var/lib/pgrotate-lab" // root's home is closed to PostgreSQL's user
+	}
+	return s, nil
+}
+
+// Description is the file that tells tests where everything is.
+func (s Site) Description() string { return filepath.Join(s.Cache, "lab.json") }
+
+// Logins is the folder in which the services record refused logins.
+func (s Site) Logins() string { return filepath.Join(s.State, "logins") }
+
+// Folder returns the part's own folder below State.
+func (s Site) Folder(part string) string { return filepath.Join(s.State, part) }
+
+// Lock keeps a second lab command out until this process ends.
+func (s Site) Lock() error {
+	if err := os.MkdirAll(s.Cache, 0o700); err != nil {
+		return fmt.Errorf("make the cache folder: %w", err)
+	}
+	name := filepath.Join(s.Cache, "lock")
+	// Not os.OpenFile: the garbage collector would close the file, and with it the lock.
+	fd, err := syscall.Open(name, syscall.O_CREAT|syscall.O_RDWR|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return fmt.Errorf("open %q: %w", name, err)
+	}
+	if err := syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return fmt.Errorf("lock %q: another lab command is at work: %w", name, err)
+	}
+	return nil
+}
