@@ -78,6 +78,7 @@ func ControllerManager(n Node) Controller {
 	return Controller{Node: n, Name: "kube-controller-manager", Port: site.ControllerManager, Args: []string{
 		"--service-account-private-key-file=" + n.Authority.Key("service-account"),
 		"--root-ca-file=" + n.Authority.CA(),
+		"--use-service-account-credentials", // RBAC grants each controller its own rights, and the program none
 		"--kube-api-qps=200", "--kube-api-burst=400",
 	}}
 }
