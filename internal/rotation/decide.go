@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -26,12 +27,15 @@ func (r *run) due() error {
 	switch {
 	case !r.rotate:
 		return &nothing{"no rotation is open: nothing to resume"}
+	case r.served.Credential.Password.IsZero() || len(r.served.Credential.Keys) == 0:
+		return &failure{class: Missing, text: fmt.Sprintf("read %s: it holds no password", r.Served),
+			hint: "put the password of the role into it: a rotation must be able to go back to it"}
 	case r.Role != "" && r.Role != r.served.Credential.User:
 		return &failure{class: Refused, text: fmt.Sprintf("rotate role %q: %s serves role %q", r.Role, r.Served, r.served.Credential.User),
 			hint: "`postgres-role` must name the role that the Secret serves, or be left out"}
-	case r.served.RotationID != *r.noted:
+	case r.served.RotationID != r.noted.served, r.noted.open != "" && r.served.RotationID == r.noted.open:
 		return &nothing{fmt.Sprintf("rotation %s was made while this run waited for the lock", r.served.RotationID)}
-	case r.Request.ID != "" && r.state.Request == r.Request.ID:
+	case r.Request.ID != "" && (r.state.Request == r.Request.ID || r.state.Record.Request == r.Request.ID):
 		return &nothing{fmt.Sprintf("this request has made rotation %s already", r.state.ID)}
 	}
 	if age, since := r.age(); age < r.Policy.MinimumAge {
@@ -56,10 +60,8 @@ func (r *run) admit() error {
 	switch {
 	case base != rec.Base:
 		return otherwise("role", rec.Base, base, "`postgres-role`, `kubernetes-secret`")
-	case r.state.Pending.User != rec.Base || r.state.Previous.User != rec.Base:
-		return damaged(fmt.Errorf("its credentials are of another role than %q", rec.Base))
 	case r.served.UID != rec.SecretUID && !recreated:
-		return otherwise("Secret uid", rec.SecretUID, r.served.UID, "`kubernetes-secret`, `namespace`")
+		return otherwise("Secret uid", rec.SecretUID, r.served.UID, "`kubernetes-secret`, `namespace` (if the Secret was recreated: remove its annotation pgrotate.io/epoch)")
 	case rec.System != "" && r.system != "" && rec.System != r.system:
 		return otherwise("database system identifier", rec.System, r.system, "`postgres-url`, `postgres-pod`")
 	case rec.LockedIn != r.lockdb:
@@ -88,9 +90,12 @@ func (r *run) lacking() error {
 		hint: "run with the inputs that the rotation was started with; more targets are allowed, fewer are not"}
 }
 
+// mismatch says that the open rotation is not about what this run was given.
+type mismatch struct{ failure }
+
 func otherwise(what, recorded, now, inputs string) error {
-	return &failure{class: Refused, text: fmt.Sprintf("resume the open rotation: its %s is %q, this run has %q", what, recorded, now),
-		hint: "check " + inputs + ": the rotation was started with others"}
+	return &mismatch{failure{class: Refused, text: fmt.Sprintf("resume the open rotation: its %s is %q, this run has %q", what, recorded, now),
+		hint: "check " + inputs + ": the rotation was started with others"}}
 }
 
 // decide writes down what is about to happen, before anything does.
@@ -114,12 +119,13 @@ func (r *run) decide(ctx context.Context) (string, error) {
 	if err := r.save(ctx, next); err != nil {
 		return "", err
 	}
+	r.sent, r.shut, r.changed, r.wrote = time.Time{}, time.Time{}, time.Time{}, false
 	return fmt.Sprintf("rotation %s is written down", next.ID), nil
 }
 
 func (r *run) record() Record {
 	rec := Record{Version: recordVersion, Strategy: InPlace, Base: r.base(r.served), SecretUID: r.served.UID,
-		System: r.system, LockedIn: r.lockdb, Targets: r.targets()}
+		System: r.system, LockedIn: r.lockdb, Targets: r.targets(), Claim: r.state.Record.Claim, Request: r.Request.ID}
 	for _, w := range r.Workloads {
 		rec.Workloads = append(rec.Workloads, w.String())
 	}
@@ -135,14 +141,10 @@ func (r *run) forwardOrBack(ctx context.Context) error {
 		}
 		r.because = err
 		if err := r.turnBack(ctx); err != nil {
-			return err
+			return errors.Join(err, r.closeGap(err))
 		}
 	}
-	back, err := r.wayBack()
-	if err != nil {
-		return err
-	}
-	return r.apply(ctx, back)
+	return r.apply(ctx, r.wayBack())
 }
 
 // forward stops early enough to leave time for a whole way back.
@@ -151,17 +153,21 @@ func (r *run) forward(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cut := r.began.Add(r.Policy.Timeout - r.Policy.RolloutTimeout - time.Minute).Sub(r.Now())
-	ctx, cancel := context.WithTimeoutCause(ctx, cut, errForwardOver)
+	ctx, cancel := context.WithTimeoutCause(ctx, r.forwardTime(), errForwardOver)
 	defer cancel()
 	return r.apply(ctx, w)
+}
+
+// forwardTime is what is left when a whole way back is kept in reserve.
+func (r *run) forwardTime() time.Duration {
+	return r.began.Add(r.Policy.Timeout - r.Policy.RolloutTimeout - time.Minute).Sub(r.Now())
 }
 
 // goesBack is the failure table: a definite no or a bad verdict turns a planned
 // rotation back; an unknown outcome is left to the next run, which knows.
 func (r *run) goesBack(err error) bool {
 	class := ClassOf(err)
-	return r.Policy.GoBack && r.state.Mode == Planned && (class == Refused || class == Unhealthy)
+	return r.Policy.GoBack && r.state.Mode == Planned && r.state.Phase == Forward && (class == Refused || class == Unhealthy)
 }
 
 // turnBack decides the way back. The served Secret's epoch is raised first, so
@@ -170,12 +176,12 @@ func (r *run) goesBack(err error) bool {
 func (r *run) turnBack(ctx context.Context) error {
 	next := r.state
 	next.Epoch++
-	return r.observed(ctx, "turn back", func(ctx context.Context) (string, error) {
+	return r.step("turn back", func(ctx context.Context) (string, error) {
 		if err := r.raise(ctx, next.Epoch); err != nil {
 			return "", err
 		}
 		next.Phase = Back
-		if r.served.RotationID != next.ID && !sameCredential(r.served.Credential, next.Pending) {
+		if !r.shown() {
 			next.Record.Restart = "none"
 		}
 		if err := r.save(ctx, next); err != nil {
@@ -183,12 +189,14 @@ func (r *run) turnBack(ctx context.Context) error {
 		}
 		r.claimed = next.Epoch
 		return "the previous password comes back, by the same steps", nil
-	})
+	})(ctx)
 }
 
 // wayForward carries the pending credential.
 func (r *run) wayForward() (way, error) {
-	pending, err := r.Served.Render(r.served.Credential.Keys, r.state.Pending)
+	keys := maps.Clone(r.state.Previous.Keys) // of a Secret that was recreated without them
+	maps.Copy(keys, r.served.Credential.Keys)
+	pending, err := r.Served.Render(keys, r.state.Pending)
 	if err != nil {
 		return way{}, err
 	}
@@ -201,12 +209,12 @@ func (r *run) wayForward() (way, error) {
 
 // wayBack carries the previous credential, the exact former bytes of its keys
 // and the former annotations.
-func (r *run) wayBack() (way, error) {
+func (r *run) wayBack() way {
 	stamp := r.state.Former
 	stamp.Epoch = r.state.Epoch
 	w := way{credential: r.state.Previous, stamp: stamp, mark: r.state.ID + "-back", back: true}
 	if r.state.Record.Restart == "none" {
 		w.mark = ""
 	}
-	return w, nil
+	return w
 }

@@ -3,9 +3,11 @@ package rotation
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
@@ -59,6 +61,9 @@ type Record struct {
 	Targets   []Stored `json:"targets,omitempty"`
 	Workloads []string `json:"workloads,omitempty"`
 	Restart   string   `json:"restart,omitempty"` // "none": the way back restarts nobody
+	// Claim differs for every claim: an owner may have several processes.
+	Claim   string `json:"claim,omitempty"`
+	Request string `json:"request,omitempty"` // the one that started the rotation
 	// PreviousUntil is when the kept previous credential is due to be wiped.
 	PreviousUntil *time.Time `json:"previous_until,omitempty"`
 }
@@ -97,7 +102,7 @@ func decode(d secret.Document, keep func(string) secret.Value) (state, error) {
 	text := func(name string) string { return d.Annotations[annotation+name] }
 	s := state{version: d.Version, Phase: Phase(text("phase")), ID: text("rotation-id"), Mode: Mode(text("mode")),
 		Owner: text("owner"), Request: text("request"), Reason: text("reason")}
-	if s.Phase == "" {
+	if s.Phase == "" && len(d.Data) == 0 {
 		s.Phase = Idle
 	}
 	var err error
@@ -121,6 +126,8 @@ func decode(d secret.Document, keep func(string) secret.Value) (state, error) {
 // check refuses a journal that this version cannot finish.
 func (s state) check() error {
 	switch {
+	case s.Phase == Idle && s.Pending.User != "":
+		return damaged(errors.New("it is idle and holds a pending credential"))
 	case s.Phase == Idle && s.Record.Version <= recordVersion:
 		return nil
 	case s.Record.Version != recordVersion:
@@ -130,11 +137,13 @@ func (s state) check() error {
 	case s.Mode != Planned || s.Record.Strategy != InPlace:
 		return damaged(fmt.Errorf("mode %q with strategy %q is not known to this version", s.Mode, s.Record.Strategy))
 	case s.ID == "":
-		return damaged(fmt.Errorf("the rotation id is missing"))
+		return damaged(errors.New("the rotation id is missing"))
 	case !complete(s.Pending):
-		return damaged(fmt.Errorf("the pending credential is missing"))
-	case !complete(s.Previous):
-		return damaged(fmt.Errorf("the previous credential is missing"))
+		return damaged(errors.New("the pending credential is missing"))
+	case !complete(s.Previous) || len(s.Previous.Keys) == 0:
+		return damaged(errors.New("the previous credential is missing"))
+	case s.Pending.User != s.Record.Base || s.Previous.User != s.Record.Base:
+		return damaged(fmt.Errorf("its credentials are of another role than %q", s.Record.Base))
 	}
 	return nil
 }
@@ -189,8 +198,11 @@ func (s stored) with(former secret.Stamp) stored {
 }
 
 func (s stored) into(data map[string]secret.Value, key string) error {
-	if s.User == "" {
+	switch {
+	case s.User == "":
 		return nil
+	case !utf8.ValidString(s.User + s.Password + s.Verifier):
+		return &failure{class: Refused, text: fmt.Sprintf("write the journal: the %s credential is not UTF-8", key)}
 	}
 	text, err := json.Marshal(s)
 	if err != nil {

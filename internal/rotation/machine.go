@@ -16,18 +16,23 @@ type run struct {
 	rotate bool // it may start a rotation of its own, not only finish one
 	began  time.Time
 
-	noted   *string // the served rotation id before the lock was awaited
-	system  string  // PostgreSQL system identifier
-	lockdb  string  // database that the lock lives in
-	claimed int64   // the epoch of this run; 0: it has claimed nothing
+	late context.Context // ends a little after the run was told to stop
+	last context.Context // ends a little after late
+
+	noted   *note  // how things stood before the lock was awaited
+	system  string // PostgreSQL system identifier
+	lockdb  string // database that the lock lives in
+	claimed int64  // the epoch of this run; 0: it has claimed nothing
 	clock   time.Time
 	state   state
 	served  secret.Snapshot
 	fresh   secret.Value // the password that an own rotation would bring
 
 	found   Phase     // of the journal when this turn began
-	altered time.Time // when this run sent ALTER ROLE, by its own clock
+	sent    time.Time // when this run sent ALTER ROLE, by its own clock; it may not have arrived
+	shut    time.Time // when it sent the one that shut the former password out
 	changed time.Time // when the database had done it, by the database's clock
+	wrote   bool      // this run has written the pending credential into the served Secret
 	because error     // what turned the rotation back
 
 	mu     sync.Mutex // guards result
@@ -42,13 +47,17 @@ var errOwnTurn = errors.New("a way back has ended, now the rotation that was ask
 // crash inside the process: the same from the start, if nobody has claimed the
 // journal meanwhile.
 func (r *run) machine(ctx context.Context) error {
-	for lost := 0; ; {
+	for lost := 0; ; r.Lock.Release() {
 		err := r.turn(ctx)
 		switch {
 		case errors.Is(err, errOwnTurn):
-			r.noted = nil
-		case err != nil && ClassOf(err) == Lost && r.claimed > 0 && lost < relocks:
+			r.noted, r.claimed = nil, 0
+		case err != nil && ClassOf(err) == Lost && lost < relocks && ctx.Err() == nil:
 			lost++
+			r.warn(fmt.Sprintf("the database session that held the lock was lost: %v", err))
+			if r.because == nil {
+				r.result.FailedStep = ""
+			}
 		default:
 			return err
 		}
@@ -71,17 +80,30 @@ func (r *run) turn(ctx context.Context) error {
 	)
 }
 
-// lock serialises the runs of one role. The served rotation id is noted before
-// the wait: if it has changed after it, somebody else did the work.
+// note is how things stood before the lock was awaited: what has ended since
+// was somebody else's rotation, and need not be made again.
+type note struct {
+	served string // the rotation id in the served Secret
+	open   string // the rotation that was under way; empty: none
+}
+
+// lock serialises the runs of one role.
 func (r *run) lock(ctx context.Context) (string, error) {
-	served, err := r.Served.Look(ctx)
+	served, err := r.see(ctx)
 	if err != nil {
 		return "", err
 	}
+	if r.state, err = r.read(ctx); err != nil {
+		return "", err
+	}
 	if r.noted == nil {
-		r.noted = &served.RotationID
+		r.noted = r.note(served)
 	}
 	base := r.base(served)
+	if base == "" {
+		return "", &failure{class: Missing, text: fmt.Sprintf("read %s: it holds no user name", r.Served),
+			hint: "put the user name of the role into it, or set `postgres-role`"}
+	}
 	r.system, r.lockdb, err = r.Lock.Acquire(ctx, base, r.Policy.LockTimeout)
 	if err != nil && ClassOf(err) == Busy {
 		return "", r.busy(ctx, base, err)
@@ -89,9 +111,22 @@ func (r *run) lock(ctx context.Context) (string, error) {
 	return fmt.Sprintf("role %q", base), err
 }
 
+func (r *run) note(served secret.Snapshot) *note {
+	n := &note{served: served.RotationID}
+	if r.state.Phase != Idle {
+		n.open = r.state.ID
+	}
+	return n
+}
+
+// base is the role that the lock is about. A Secret that was recreated without
+// its credential does not say; the journal of an open rotation does.
 func (r *run) base(served secret.Snapshot) string {
-	if r.Role != "" {
+	switch {
+	case r.Role != "":
 		return r.Role
+	case served.Credential.User == "" && r.state.Phase != Idle:
+		return r.state.Record.Base
 	}
 	return served.Credential.User
 }
@@ -107,7 +142,11 @@ func (r *run) busy(ctx context.Context, base string, cause error) error {
 }
 
 func (r *run) read(ctx context.Context) (state, error) {
-	d, err := r.Journal.Load(ctx)
+	var d secret.Document
+	err := insist(ctx, func(ctx context.Context) (err error) {
+		d, err = r.Journal.Load(ctx)
+		return err
+	})
 	if err != nil {
 		return state{}, err
 	}
@@ -120,7 +159,7 @@ func (r *run) look(ctx context.Context) (string, error) {
 	if r.state, err = r.read(ctx); err != nil {
 		return "", err
 	}
-	if r.served, err = r.Served.Look(ctx); err != nil {
+	if r.served, err = r.see(ctx); err != nil {
 		return "", err
 	}
 	r.found = r.state.Phase
@@ -137,9 +176,15 @@ func (r *run) look(ctx context.Context) (string, error) {
 func (r *run) claim(ctx context.Context) (string, error) {
 	next := r.state
 	next.Epoch = max(r.state.Epoch, r.served.Epoch) + 1
-	next.Owner = r.Request.Owner
+	next.Owner, next.Record.Claim = r.Request.Owner, r.NewID()
+	if next.Phase != Idle {
+		next.Record.SecretUID = r.served.UID // a recreated Secret stays the one once it has an epoch
+	}
 	if until := next.Record.PreviousUntil; next.Phase == Idle && until != nil && r.Now().After(*until) {
 		next.Previous, next.Former, next.Record.PreviousUntil = secret.Credential{}, secret.Stamp{}, nil
+	}
+	if next.Epoch > highestEpoch {
+		return "", damaged(fmt.Errorf("the epoch %d is no number of a claim", next.Epoch-1))
 	}
 	if err := r.save(ctx, next); err != nil {
 		return "", err
@@ -163,35 +208,39 @@ func (r *run) fence(ctx context.Context) (string, error) {
 
 // raise writes the epoch into the served Secret and reads it again.
 func (r *run) raise(ctx context.Context, epoch int64) error {
-	none := secret.Credential{}
-	if err := insist(ctx, func() error { return r.Served.Set(ctx, none, secret.Stamp{Epoch: epoch}) }); err != nil {
+	none, stamp := secret.Credential{}, secret.Stamp{Epoch: epoch}
+	if err := insist(ctx, func(ctx context.Context) error { return r.Served.Set(ctx, none, stamp) }); err != nil {
 		return err
 	}
-	var err error
-	r.served, err = r.Served.Look(ctx)
+	served, err := r.see(ctx)
+	if err == nil {
+		r.served = served
+	}
 	return err
 }
 
 // save writes the journal. Where the answer got lost it reads back what is there.
 func (r *run) save(ctx context.Context, next state) error {
-	return insist(ctx, func() error {
-		wanted, err := next.encode()
+	wanted, err := next.encode()
+	if err != nil {
+		return err
+	}
+	return insist(ctx, func(ctx context.Context) error {
+		stored, err := r.Journal.Save(ctx, wanted)
+		if err != nil {
+			stored, err = r.arrivedAnyway(ctx, wanted, err)
+		}
 		if err != nil {
 			return err
 		}
-		stored, err := r.Journal.Save(ctx, wanted)
-		if err != nil {
-			if stored, err = r.arrivedAnyway(ctx, wanted, err); err != nil {
-				return err
-			}
-		}
-		next.version, r.state = stored.Version, next
-		r.state.version = stored.Version
+		next.version = stored.Version
+		r.state = next
 		return nil
 	})
 }
 
 // arrivedAnyway tells a write whose answer got lost from one that was refused.
+// Nobody else writes the same document: every claim has an id of its own.
 func (r *run) arrivedAnyway(ctx context.Context, wanted secret.Document, cause error) (secret.Document, error) {
 	if class := ClassOf(cause); class != Unavailable && class != Conflict {
 		return secret.Document{}, cause
@@ -216,6 +265,8 @@ func (r *run) commit(ctx context.Context) (string, error) {
 	}
 	if r.state.Phase == Forward {
 		next.Request = r.Request.ID
+	} else {
+		next.Record.Request = ""
 	}
 	next.Record.Targets = r.targets()
 	turned := r.state.Phase
@@ -229,10 +280,15 @@ func (r *run) commit(ctx context.Context) (string, error) {
 	return "nothing of the rotation is kept", nil
 }
 
-// next starts the rotation that was asked for after one that was found going back.
+// next starts the rotation that was asked for after one that was found going
+// back. One that this run itself has turned back is not tried again.
 func (r *run) next(context.Context) error {
-	if r.rotate && r.found == Back {
-		return errOwnTurn
+	switch {
+	case !r.rotate, r.found != Back, r.because != nil:
+		return nil
+	case r.forwardTime() < r.Policy.RolloutTimeout:
+		r.warn("no time was left for the rotation that was asked for: start it again")
+		return nil
 	}
-	return nil
+	return errOwnTurn
 }

@@ -28,15 +28,14 @@ func (r *Rotation) Plan(ctx context.Context) Result {
 }
 
 func (r *run) lookOnly(ctx context.Context) (string, error) {
-	served, err := r.Served.Look(ctx)
-	if err != nil {
+	var err error
+	if r.served, err = r.see(ctx); err != nil {
 		return "", err
 	}
-	r.noted = &served.RotationID
 	if r.state, err = r.read(ctx); err != nil {
 		return "", err
 	}
-	r.served, r.found = served, r.state.Phase
+	r.noted, r.found = &note{served: r.served.RotationID}, r.state.Phase
 	if r.state.Phase != Idle {
 		return fmt.Sprintf("rotation %s is open, going %s: the next run resumes it", r.state.ID, r.state.Phase), nil
 	}
@@ -114,7 +113,7 @@ func (r *run) servedOpens(ctx context.Context, databaseErr error) error {
 		return nil
 	}
 	c := r.served.Credential
-	verdict, err := r.Database.Holds(ctx, c)
+	verdict, err := r.holds(ctx, c)
 	switch verdict {
 	case secret.Yes:
 		return nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pgrotate/pgrotate/internal/secret"
@@ -33,8 +34,9 @@ type Result struct {
 	Elapsed    time.Duration
 	FailedStep string
 	// RefusedWindow is the measured time from ALTER ROLE to the end of the
-	// restart, in which new logins with the former password were refused; 0
-	// where this run did not see both ends.
+	// restart (or until the former password was put back, where that came
+	// first), in which new logins with it were refused; 0 where this run did not
+	// see both ends.
 	RefusedWindow time.Duration
 	Reason        string // why nothing was done, or what the person who asked said
 	Steps         []StepResult
@@ -86,37 +88,48 @@ func (res Result) ExitCode() int {
 func (r *run) finish(err error) Result {
 	res := &r.result
 	res.Began, res.Elapsed = r.began, r.Now().Sub(r.began)
-	res.RotationID, res.Username = r.state.ID, r.served.Credential.User
-	if res.RotatedAt.IsZero() {
-		res.RotatedAt = r.served.RotatedAt
-	}
-	if err == nil {
-		return *res
+	res.Username, res.RotatedAt = r.served.Credential.User, r.served.RotatedAt
+	switch {
+	case r.unfinished():
+		res.RotationID = r.state.ID
+	case res.RotationID == "":
+		res.RotationID = r.served.RotationID
 	}
 	var idle *nothing
-	if errors.As(err, &idle) {
-		if res.Status == "" {
-			res.Status, res.Reason = StatusUnchanged, idle.reason
-		}
-		return *res
+	switch turnedBack := res.Status == StatusRolledBack; {
+	case err == nil:
+	case errors.As(err, &idle) && turnedBack:
+	case errors.As(err, &idle):
+		res.Status, res.Reason = StatusUnchanged, idle.reason
+	case turnedBack && r.claimed == 0:
+		res.Err = err // a way back has ended, the rotation after it did not begin
+	default:
+		res.Status, res.Err = r.stoppedAs(err), errors.Join(r.because, err)
 	}
-	res.Status, res.Err = r.stoppedAs(err), errors.Join(r.because, err)
+	if res.Status == StatusRotated {
+		res.FailedStep = ""
+	}
 	return *res
 }
 
+// unfinished tells whether a rotation is under way, as far as this run knows.
+func (r *run) unfinished() bool { return r.state.Phase == Forward || r.state.Phase == Back }
+
 // stoppedAs names a run that did not reach its end.
 func (r *run) stoppedAs(err error) Status {
-	switch {
-	case ClassOf(err) == Busy:
+	switch class := ClassOf(err); {
+	case class == Busy:
 		return StatusBusy
-	case r.state.Phase == Forward, r.state.Phase == Back:
-		return StatusUnfinished
-	case r.claimed == 0 && ClassOf(err) != Conflict:
+	case errors.As(err, new(*mismatch)):
 		return StatusRefused
-	case ClassOf(err) == Conflict:
+	case r.unfinished():
+		return StatusUnfinished
+	case class == Conflict:
 		return StatusBusy
-	case ClassOf(err) == Unavailable && r.result.FailedStep == "journal":
+	case r.result.FailedStep == "journal" && class == Unavailable:
 		return StatusUnfinished // the write may have arrived
+	case r.claimed == 0 && (r.result.FailedStep == "preflight" || class == Refused || class == Missing):
+		return StatusRefused
 	}
 	return StatusFailed
 }
@@ -134,11 +147,12 @@ func (r *run) finishPlan(err error) Result {
 
 // conclude notes a commit.
 func (r *run) conclude(turned Phase) {
+	r.result.RotationID = r.state.ID
 	if turned == Back {
 		r.result.Status, r.result.Err = StatusRolledBack, r.because
 		return
 	}
-	r.result.Status = StatusRotated
+	r.result.Status, r.result.Err = StatusRotated, nil
 	r.result.Reason = r.state.Reason
 }
 
@@ -191,8 +205,11 @@ func (r *run) targets() []Stored {
 	return all
 }
 
+// sameDocument compares what the journal is made of; annotations of others are theirs.
 func sameDocument(stored, wanted secret.Document) bool {
-	return maps.Equal(stored.Annotations, wanted.Annotations) &&
+	ours := maps.Clone(stored.Annotations)
+	maps.DeleteFunc(ours, func(name, _ string) bool { return !strings.HasPrefix(name, annotation) })
+	return maps.Equal(ours, wanted.Annotations) &&
 		maps.EqualFunc(stored.Data, wanted.Data, secret.Value.Equal)
 }
 

@@ -76,7 +76,11 @@ func (r *Rotation) Resume(ctx context.Context) Result { return r.start(ctx, fals
 func (r *Rotation) start(ctx context.Context, rotate bool) Result {
 	ctx, cancel := context.WithTimeoutCause(ctx, r.Policy.Timeout, errTimeout)
 	defer cancel()
-	run := &run{Rotation: r, rotate: rotate, began: r.Now()}
+	late, stopLate := outlive(ctx, lateAfter)
+	defer stopLate()
+	last, stopLast := outlive(ctx, lastAfter)
+	defer stopLast()
+	run := &run{Rotation: r, rotate: rotate, began: r.Now(), late: late, last: last}
 	defer r.Lock.Release()
 	return run.finish(run.machine(ctx))
 }

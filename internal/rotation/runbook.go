@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -30,7 +29,7 @@ func (r *run) apply(ctx context.Context, w way) error {
 		r.step("database", r.open(w)),         // from here on c opens the door
 		r.urgent("served Secret", r.serve(w)), // what the pods read
 		r.step("cluster copies", r.copyAll(r.ClusterCopies, c)),
-		together( // neither waits for the other
+		together(r.goesBack, // neither waits for the other
 			r.step("restart", r.restartAll(w)), // those who read it only once; they never see c
 			r.step("GitHub", r.copyAll(r.RemoteCopies, c)),
 		),
@@ -42,8 +41,9 @@ func (r *run) apply(ctx context.Context, w way) error {
 func (r *run) open(w way) action {
 	return func(ctx context.Context) (string, error) {
 		c := w.credential
-		switch verdict, err := r.Database.Holds(ctx, c); verdict {
+		switch verdict, err := r.holds(ctx, c); verdict {
 		case secret.Yes:
+			r.shuts(w)
 			return "accepted already", nil
 		case secret.Closed:
 			return "", closed(c.User)
@@ -53,16 +53,44 @@ func (r *run) open(w way) action {
 		if err := r.foreign(ctx, w); err != nil {
 			return "", err
 		}
-		ctx, cancel := outlive(ctx, grace)
-		defer cancel()
-		sent := r.Now()
-		changed, err := r.Database.Set(ctx, c)
-		if err != nil {
-			return "", err
-		}
-		r.altered, r.changed = sent, changed
-		return fmt.Sprintf("role %q has the password since %s", c.User, changed.UTC().Format(time.RFC3339)), nil
+		return r.alter(ctx, w)
 	}
+}
+
+// alter sends ALTER ROLE and, once it is sent, waits for the answer even when
+// the run is told to stop: an answer that is known saves the next run a guess.
+func (r *run) alter(ctx context.Context, w way) (string, error) {
+	if ctx.Err() != nil {
+		return "", fmt.Errorf("change the password of role %q: %w", w.credential.User, context.Cause(ctx))
+	}
+	r.sent = r.Now()
+	changed, err := r.Database.Set(r.late, w.credential)
+	if err != nil {
+		if ClassOf(err) == Refused {
+			r.sent = time.Time{}
+		}
+		return "", err
+	}
+	r.shuts(w)
+	r.changed = changed
+	return fmt.Sprintf("role %q has the password since %s", w.credential.User, changed.UTC().Format(time.RFC3339)), nil
+}
+
+// shuts notes when the former password stopped opening the door, where it was
+// this run that changed it.
+func (r *run) shuts(w way) {
+	if !w.back && r.shut.IsZero() {
+		r.shut = r.sent
+	}
+}
+
+// holds asks the oracle again while it does not know.
+func (r *run) holds(ctx context.Context, c secret.Credential) (verdict secret.Verdict, err error) {
+	err = insist(ctx, func(ctx context.Context) error {
+		verdict, err = r.Database.Holds(ctx, c)
+		return err
+	})
+	return verdict, err
 }
 
 func closed(role string) error {
@@ -79,7 +107,7 @@ func (r *run) foreign(ctx context.Context, w way) error {
 	if !w.back {
 		other = r.state.Previous
 	}
-	verdict, err := r.Database.Holds(ctx, other)
+	verdict, err := r.holds(ctx, other)
 	switch {
 	case verdict == secret.Unknown:
 		return fmt.Errorf("ask the database which password role %q has: %w", other.User, err)
@@ -97,11 +125,15 @@ func (r *run) foreign(ctx context.Context, w way) error {
 func (r *run) serve(w way) action {
 	return func(ctx context.Context) (string, error) {
 		stamp := r.stamped(w)
-		err := insist(ctx, func() error { return r.Served.Set(ctx, w.credential, stamp) })
-		if err != nil && ClassOf(err) == Unavailable {
-			return "", errors.Join(err, r.closeGap(ctx, w))
+		err := insist(ctx, func(ctx context.Context) error { return r.Served.Set(ctx, w.credential, stamp) })
+		switch {
+		case err == nil:
+			r.wrote = r.wrote || !w.back
+			return fmt.Sprintf("holds the credential of %q", w.credential.User), nil
+		case r.goesBack(err):
+			return "", err
 		}
-		return fmt.Sprintf("holds the credential of %q", w.credential.User), err
+		return "", errors.Join(err, r.closeGap(err))
 	}
 }
 
@@ -117,20 +149,36 @@ func (r *run) stamped(w way) secret.Stamp {
 	return w.stamp
 }
 
-// closeGap puts the former password back when the API server went away right
-// after ALTER ROLE: nobody can read the new one, so the old one must go on
-// working. The journal stays as it is, the next run finds it as before ALTER.
-func (r *run) closeGap(ctx context.Context, w way) error {
-	if w.back || !r.Policy.GoBack || r.altered.IsZero() {
+// closeGap puts the former password back when, right after ALTER ROLE, the
+// served Secret can neither be written nor the rotation be turned back: nobody
+// can read the new one, so the old one must go on working. The journal stays as
+// it is, the next run finds it as before ALTER ROLE. After a conflict the
+// database is somebody else's matter.
+func (r *run) closeGap(cause error) error {
+	if !r.Policy.GoBack || r.state.Phase != Forward || r.sent.IsZero() || r.shown() || ClassOf(cause) == Conflict {
 		return nil
 	}
-	ctx, cancel := outlive(ctx, grace)
-	defer cancel()
-	if _, err := r.Database.Set(ctx, r.state.Previous); err != nil {
-		return fmt.Errorf("put the former password back: %w", err)
+	if _, err := r.Database.Set(r.last, r.state.Previous); err != nil {
+		return &failure{class: Unavailable, text: fmt.Sprintf("put the former password back: %v", err)}
 	}
-	r.altered = time.Time{}
-	return errors.New("the former password was put back: logins go on as before")
+	r.measure()
+	r.warn("the former password was put back into the database: logins go on as before")
+	return nil
+}
+
+// shown tells whether the served Secret is known to have held the pending
+// credential, so that pods may have read it.
+func (r *run) shown() bool {
+	return r.wrote || r.served.RotationID == r.state.ID || sameCredential(r.served.Credential, r.state.Pending)
+}
+
+// measure notes how long the former password has been refused.
+func (r *run) measure() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.shut.IsZero() {
+		r.result.RefusedWindow = r.Now().Sub(r.shut)
+	}
 }
 
 // copyAll makes every copy hold c.
@@ -138,7 +186,10 @@ func (r *run) copyAll(copies []Copy, c secret.Credential) action {
 	return func(ctx context.Context) (string, error) {
 		var errs []error
 		for _, target := range copies {
-			err := target.Set(ctx, c)
+			err := context.Cause(ctx)
+			if err == nil {
+				err = target.Set(ctx, c)
+			}
 			r.report(Target{Kind: "copy", Name: target.String(), Err: err})
 			errs = append(errs, err)
 		}
@@ -152,16 +203,15 @@ func (r *run) copyAll(copies []Copy, c secret.Credential) action {
 func (r *run) restartAll(w way) action {
 	return func(ctx context.Context) (string, error) {
 		if w.mark == "" {
+			r.measure()
 			return "not needed: the pods never read another password", nil
 		}
 		errs := each(r.Workloads, func(target Workload) error { return r.restart(ctx, target, w) })
 		if err := errors.Join(errs...); err != nil {
 			return "", err
 		}
-		if !w.back && !r.altered.IsZero() {
-			r.result.RefusedWindow = r.Now().Sub(r.altered)
-		}
-		return plural(len(r.Workloads), "workload", "workloads") + " on the new password", nil
+		r.measure()
+		return plural(len(r.Workloads), "workload", "workloads") + " restarted", nil
 	}
 }
 
@@ -183,7 +233,7 @@ func (r *run) restart(ctx context.Context, target Workload, w way) error {
 // former password does not, and every copy has arrived.
 func (r *run) verify(w way) action {
 	return func(ctx context.Context) (string, error) {
-		served, err := r.Served.Look(ctx)
+		served, err := r.see(ctx)
 		if err != nil {
 			return "", err
 		}
@@ -195,9 +245,7 @@ func (r *run) verify(w way) action {
 		if !w.former.Password.IsZero() {
 			errs = append(errs, r.expect(ctx, w.former, secret.No))
 		}
-		for _, target := range slices.Concat(r.ClusterCopies, r.RemoteCopies) {
-			errs = append(errs, r.arrived(ctx, target, w.credential))
-		}
+		errs = append(errs, each(r.copies(), func(target Copy) error { return r.arrived(ctx, target, w.credential) })...)
 		if err := errors.Join(errs...); err != nil {
 			return "", err
 		}
@@ -215,7 +263,7 @@ func (r *run) formerRefused(w way) string {
 // expect asks the database by a login, not by the verifier.
 func (r *run) expect(ctx context.Context, c secret.Credential, want secret.Verdict) error {
 	c.Verifier = secret.Value{}
-	verdict, err := r.Database.Holds(ctx, c)
+	verdict, err := r.holds(ctx, c)
 	switch {
 	case verdict == want:
 		return nil
@@ -225,6 +273,15 @@ func (r *run) expect(ctx context.Context, c secret.Credential, want secret.Verdi
 		return &failure{class: Unhealthy, text: fmt.Sprintf("prove that the former password of role %q is refused: it still opens the door", c.User)}
 	}
 	return &failure{class: Unhealthy, text: fmt.Sprintf("log in as role %q with what the pods read: %v", c.User, verdict)}
+}
+
+// see reads the served Secret.
+func (r *run) see(ctx context.Context) (served secret.Snapshot, err error) {
+	err = insist(ctx, func(ctx context.Context) error {
+		served, err = r.Served.Look(ctx)
+		return err
+	})
+	return served, err
 }
 
 func (r *run) arrived(ctx context.Context, target Copy, c secret.Credential) error {

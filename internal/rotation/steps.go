@@ -15,9 +15,11 @@ type action func(ctx context.Context) (detail string, err error)
 type task func(ctx context.Context) error
 
 const (
-	grace    = 5 * time.Second // for a call that is under way when the run is told to stop
-	attempts = 3               // for a call whose outcome is not known
-	pause    = 300 * time.Millisecond
+	lateAfter = 3 * time.Second  // for what is under way when the run is told to stop
+	lastAfter = 5 * time.Second  // for putting the former password back after that
+	attempts  = 3                // for a call whose outcome is not known
+	patience  = 10 * time.Second // for one of them
+	pause     = 300 * time.Millisecond
 )
 
 var (
@@ -37,15 +39,13 @@ func (r *run) step(name string, do action) task {
 }
 
 // urgent makes a step that is also started, with a few seconds, when the run
-// was told to stop but the password has just been changed.
+// was told to stop but has just changed the password.
 func (r *run) urgent(name string, do action) task {
 	return func(ctx context.Context) error {
-		if ctx.Err() != nil && r.altered.IsZero() {
+		if ctx.Err() != nil && r.sent.IsZero() {
 			return fmt.Errorf("start the step %q: %w", name, context.Cause(ctx))
 		}
-		ctx, cancel := outlive(ctx, grace)
-		defer cancel()
-		return r.observed(ctx, name, do)
+		return r.observed(r.late, name, do)
 	}
 }
 
@@ -53,9 +53,12 @@ func (r *run) observed(ctx context.Context, name string, do action) error {
 	began := r.Now()
 	r.emit(Event{Kind: StepStarted, Step: r.label(name)})
 	detail, err := do(ctx)
-	outcome := Event{Kind: StepDone, Step: r.label(name), Detail: detail, Elapsed: r.Now().Sub(began), Err: err}
-	if err != nil && !isNothing(err) {
-		outcome.Kind = StepFailed
+	outcome := Event{Kind: StepDone, Step: r.label(name), Detail: detail, Elapsed: r.Now().Sub(began)}
+	switch {
+	case isNothing(err):
+		outcome.Detail = err.Error()
+	case err != nil:
+		outcome.Kind, outcome.Err = StepFailed, err
 	}
 	r.emit(outcome)
 	return err
@@ -71,15 +74,15 @@ func sequence(ctx context.Context, tasks ...task) error {
 	return nil
 }
 
-// together performs the tasks at once and waits for all of them. A definite
-// failure of one cuts the others short; an unknown outcome does not.
-func together(tasks ...task) task {
+// together performs the tasks at once and waits for all of them. A failure that
+// ends the matter cuts the others short; any other leaves them alone.
+func together(ends func(error) bool, tasks ...task) task {
 	return func(ctx context.Context) error {
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
 		errs := each(tasks, func(do task) error {
 			err := do(ctx)
-			if err != nil && ClassOf(err) != Unavailable {
+			if err != nil && ends(err) {
 				cancel(errBeside)
 			}
 			return err
@@ -100,19 +103,25 @@ func each[T, A any](items []T, do func(T) A) []A {
 }
 
 // insist repeats a call that may be repeated while its outcome is not known.
-func insist(ctx context.Context, call func() error) error {
-	var err error
-	for n := range attempts {
-		if err = call(); err == nil || ClassOf(err) != Unavailable {
-			return err
-		}
+func insist(ctx context.Context, call func(context.Context) error) error {
+	err := limited(ctx, call)
+	for n := 1; n < attempts && err != nil && ClassOf(err) == Unavailable; n++ {
 		select {
 		case <-ctx.Done():
 			return err
-		case <-time.After(pause << n):
+		case <-time.After(pause << (n - 1)):
+			err = limited(ctx, call)
 		}
 	}
 	return err
+}
+
+// limited gives up on a call that is not answered: a server that is gone may
+// look like one that thinks.
+func limited(ctx context.Context, call func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return call(ctx)
 }
 
 // outlive returns a context that ends d after ctx does.
