@@ -1,0 +1,127 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+// The annotations of the served Secret.
+const (
+	annotationPrefix = "pgrotate.io/"
+	annotationID     = annotationPrefix + "rotation-id"
+	annotationAt     = annotationPrefix + "rotated-at" // RFC 3339 with nanoseconds
+	annotationEpoch  = annotationPrefix + "epoch"
+)
+
+// Served is the Secret that the workloads read. It is never created, and only
+// its mapped keys and three annotations are ever written.
+type Served struct {
+	cluster *Cluster
+	name    string
+	mapping Mapping
+
+	mu   sync.Mutex
+	seen *corev1.Secret // the last one read or written: what a write is compared with
+}
+
+// Served returns the Secret of that name, whose keys are mapped by m.
+func (c *Cluster) Served(name string, m Mapping) *Served {
+	return &Served{cluster: c, name: name, mapping: m}
+}
+
+// String names the Secret with its namespace.
+func (s *Served) String() string { return qualified("Secret", s.cluster.namespace, s.name) }
+
+// Look reads the Secret. What it finds in the mapped keys is masked, except the
+// user name; keys that are missing or cannot be read leave their part of the
+// credential empty. Class missing: there is no such Secret.
+func (s *Served) Look(ctx context.Context) (secret.Snapshot, error) {
+	o, err := s.get(ctx)
+	if err != nil {
+		return secret.Snapshot{}, err
+	}
+	epoch, err := epochOf(o)
+	if err != nil {
+		return secret.Snapshot{}, fail(refused, "", "read %s: %v", s, err)
+	}
+	at, err := rotatedAt(o)
+	if err != nil {
+		return secret.Snapshot{}, fail(refused, "", "read %s: %v", s, err)
+	}
+	return secret.Snapshot{
+		UID: string(o.UID), RotationID: o.Annotations[annotationID], RotatedAt: at, Epoch: epoch,
+		Created: o.CreationTimestamp.Time, Credential: s.mapping.read(o.Data, s.cluster.keeper.Keep),
+	}, nil
+}
+
+// Render returns c with the bytes that the mapped keys must have to hold it.
+// Class refused: a key is missing or cannot be edited; the error names the key.
+func (s *Served) Render(keys map[string]secret.Value, c secret.Credential) (secret.Credential, error) {
+	rendered, errs := s.mapping.render(keys, c, s.cluster.keeper.Keep)
+	if err := errors.Join(errs...); err != nil {
+		return secret.Credential{}, fail(refused, "", "render the credential of %q into %s: %v", c.User, s, err)
+	}
+	c.Keys = rendered
+	return c, nil
+}
+
+func (s *Served) get(ctx context.Context) (*corev1.Secret, error) {
+	o, err := s.cluster.secrets().get(ctx, s.name)
+	if err == nil {
+		s.remember(o)
+		return o, nil
+	}
+	failed := s.cluster.failed(fmt.Sprintf("read %s", s), err, s.needs("get"))
+	if classOf(failed) == missing {
+		return nil, fail(missing, "recreate it with its other keys; `resume` fills in the credential", "read %s: there is no such Secret", s)
+	}
+	return nil, failed
+}
+
+func (s *Served) needs(verbs ...string) rule {
+	return rule{resource: "secrets", name: s.name, verbs: verbs}
+}
+
+func (s *Served) remember(o *corev1.Secret) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = o
+}
+
+func (s *Served) last() *corev1.Secret {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen
+}
+
+func epochOf(o *corev1.Secret) (int64, error) {
+	text := o.Annotations[annotationEpoch]
+	if text == "" {
+		return 0, nil
+	}
+	epoch, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || epoch < 0 {
+		return 0, fmt.Errorf("its annotation %q is %q, which is no epoch", annotationEpoch, text)
+	}
+	return epoch, nil
+}
+
+func rotatedAt(o *corev1.Secret) (time.Time, error) {
+	text := o.Annotations[annotationAt]
+	if text == "" {
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("its annotation %q is %q, which is no time", annotationAt, text)
+	}
+	return at, nil
+}

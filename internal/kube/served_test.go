@@ -1,0 +1,248 @@
+package kube
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+const servedName = "postgres-credentials"
+
+var urlMapping = Mapping{"username": Username, "password": Password, "DATABASE_URL": URL}
+
+func servedSecret() *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: servedName, Labels: map[string]string{"team": "alfred"}, Annotations: map[string]string{"note": "hands off"}},
+		Data: map[string][]byte{
+			"username": []byte("alfred_user"), "password": []byte("former-password"), "database": []byte("alfred_db"),
+			"DATABASE_URL": []byte("postgres://alfred_user:former-password@db:5432/alfred_db?sslmode=require\n"), "binary": {0, 255, 1, 10},
+		},
+	}
+}
+
+// rendered is the new credential as the runbook would carry it.
+func rendered(t *testing.T, s *Served) secret.Credential {
+	t.Helper()
+	snapshot, err := s.Look(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.Render(snapshot.Credential.Keys, secret.Credential{User: "alfred_user", Password: secret.New("brand-new-password")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestServedRotates(t *testing.T) {
+	c := lab(t)
+	before := putSecret(t, c, servedSecret())
+	s := c.Served(servedName, urlMapping)
+	credential := rendered(t, s)
+
+	at := time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.FixedZone("CET", 3600))
+	stamp := secret.Stamp{RotationID: "r1", RotatedAt: at, Epoch: 7}
+	if err := s.Set(t.Context(), credential, stamp); err != nil {
+		t.Fatal(err)
+	}
+	after := readSecret(t, c, servedName)
+	want := before.DeepCopy()
+	want.Data["password"] = []byte("brand-new-password")
+	want.Data["DATABASE_URL"] = []byte("postgres://alfred_user:brand-new-password@db:5432/alfred_db?sslmode=require\n")
+	want.Annotations = map[string]string{"note": "hands off", annotationID: "r1", annotationAt: "2026-03-01T11:00:00.123456789Z", annotationEpoch: "7"}
+	if !reflect.DeepEqual(after.Data, want.Data) || !reflect.DeepEqual(after.Annotations, want.Annotations) || !reflect.DeepEqual(after.Labels, want.Labels) {
+		t.Errorf("the Secret is %v %v, want %v %v", after.Annotations, after.Data, want.Annotations, want.Data)
+	}
+	if !slices.ContainsFunc(after.ManagedFields, func(f metav1.ManagedFieldsEntry) bool { return f.Manager == manager }) {
+		t.Errorf("no field manager %q: %v", manager, after.ManagedFields)
+	}
+	snapshot, err := s.Look(t.Context())
+	if err != nil || snapshot.RotationID != "r1" || !snapshot.RotatedAt.Equal(at) || snapshot.Epoch != 7 ||
+		snapshot.UID != string(before.UID) || !snapshot.Created.Equal(before.CreationTimestamp.Time) || snapshot.Credential.Password.Reveal() != "brand-new-password" {
+		t.Errorf("look: %+v, %v", snapshot, err)
+	}
+
+	// The same again sends nothing, from this process or another.
+	for _, again := range []*Served{s, c.Served(servedName, urlMapping)} {
+		if err := again.Set(t.Context(), credential, stamp); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if o := readSecret(t, c, servedName); o.ResourceVersion != after.ResourceVersion {
+		t.Errorf("writing the same again made version %s of %s", o.ResourceVersion, after.ResourceVersion)
+	}
+
+	// And back: the former bytes, no stamp but the epoch.
+	former := secret.Credential{Keys: map[string]secret.Value{}}
+	for key := range urlMapping {
+		former.Keys[key] = secret.New(string(before.Data[key]))
+	}
+	if err := s.Set(t.Context(), former, secret.Stamp{Epoch: 8}); err != nil {
+		t.Fatal(err)
+	}
+	back := readSecret(t, c, servedName)
+	if !reflect.DeepEqual(back.Data, before.Data) || !reflect.DeepEqual(back.Annotations, map[string]string{"note": "hands off", annotationEpoch: "8"}) {
+		t.Errorf("after the way back: %v %v", back.Annotations, back.Data)
+	}
+}
+
+func TestServedFenceWritesOnlyEpoch(t *testing.T) {
+	c := lab(t)
+	o := servedSecret()
+	o.Annotations[annotationID], o.Annotations[annotationAt] = "r0", "2026-01-01T00:00:00Z"
+	before := putSecret(t, c, o)
+	s := c.Served(servedName, nil)
+	if err := s.Set(t.Context(), secret.Credential{}, secret.Stamp{Epoch: 3}); err != nil {
+		t.Fatal(err)
+	}
+	after := readSecret(t, c, servedName)
+	before.Annotations[annotationEpoch] = "3"
+	if !reflect.DeepEqual(after.Annotations, before.Annotations) || !reflect.DeepEqual(after.Data, before.Data) {
+		t.Errorf("the fence wrote more than the epoch: %v", after.Annotations)
+	}
+	err := s.Set(t.Context(), secret.Credential{}, secret.Stamp{Epoch: 2})
+	wantFailure(t, err, conflict, "a run with epoch 3 owns it, this one has 2")
+}
+
+func TestServedMeetsForeignWrites(t *testing.T) {
+	for _, test := range []struct {
+		name, patch string
+		text        string // empty: the write goes through
+		keeps       func(*corev1.Secret) bool
+	}{
+		{"another key", `{"data":{"database":"b3RoZXI="}}`, "", func(o *corev1.Secret) bool { return string(o.Data["database"]) == "other" }},
+		{"a label", `{"metadata":{"labels":{"x":"y"}}}`, "", func(o *corev1.Secret) bool { return o.Labels["x"] == "y" }},
+		{"a lower epoch", `{"metadata":{"annotations":{"pgrotate.io/epoch":"4"}}}`, "", nil},
+		{"a higher epoch", `{"metadata":{"annotations":{"pgrotate.io/epoch":"6"}}}`, "a run with epoch 6 owns it, this one has 5", nil},
+		{"a mapped key", `{"data":{"password":"b3RoZXI="}}`, `somebody else changed its key "password"`, nil},
+		{"the rotation id", `{"metadata":{"annotations":{"pgrotate.io/rotation-id":"x"}}}`, `somebody else changed its annotation "pgrotate.io/rotation-id"`, nil},
+		{"our own value", `{"metadata":{"annotations":{"pgrotate.io/epoch":"5","pgrotate.io/rotation-id":"r1"}},"data":{` +
+			`"password":"YnJhbmQtbmV3LXBhc3N3b3Jk"}}`, "", nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := lab(t)
+			putSecret(t, c, servedSecret())
+			s := c.Served(servedName, nil)
+			credential := rendered(t, s)
+			mergePatch(t, c, servedName, test.patch)
+			met := readSecret(t, c, servedName)
+
+			err := s.Set(t.Context(), credential, secret.Stamp{RotationID: "r1", Epoch: 5})
+			after := readSecret(t, c, servedName)
+			if test.text != "" {
+				wantFailure(t, err, conflict, test.text)
+				if after.ResourceVersion != met.ResourceVersion {
+					t.Error("a refused write changed the Secret")
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(after.Data["password"]) != "brand-new-password" || after.Annotations[annotationEpoch] != "5" || test.keeps != nil && !test.keeps(after) {
+				t.Errorf("after the write: %v %v %q", after.Annotations, after.Labels, after.Data)
+			}
+		})
+	}
+}
+
+func TestServedMadeAnew(t *testing.T) {
+	c := lab(t)
+	putSecret(t, c, servedSecret())
+	s := c.Served(servedName, nil)
+	credential := rendered(t, s)
+	erase(t, c, "secrets", c.namespace, servedName)
+	err := s.Set(t.Context(), credential, secret.Stamp{Epoch: 1})
+	wantFailure(t, err, missing, "there is no such Secret")
+
+	s = c.Served(servedName, nil)
+	putSecret(t, c, servedSecret())
+	credential = rendered(t, s)
+	erase(t, c, "secrets", c.namespace, servedName)
+	anew := putSecret(t, c, servedSecret())
+	err = s.Set(t.Context(), credential, secret.Stamp{Epoch: 1})
+	wantFailure(t, err, conflict, "made it anew")
+	if o := readSecret(t, c, servedName); o.ResourceVersion != anew.ResourceVersion {
+		t.Error("the new Secret was written")
+	}
+}
+
+func TestServedMissing(t *testing.T) {
+	_, err := lab(t).Served("absent", nil).Look(t.Context())
+	f := wantFailure(t, err, missing, "there is no such Secret")
+	if !strings.Contains(f.Hint(), "`resume` fills in the credential") {
+		t.Errorf("hint %q", f.Hint())
+	}
+}
+
+func TestServedRefusesForgedAnnotations(t *testing.T) {
+	for name, text := range map[string]string{annotationEpoch: "-1", annotationAt: "yesterday"} {
+		c := lab(t)
+		o := servedSecret()
+		o.Annotations[name] = text
+		putSecret(t, c, o)
+		_, err := c.Served(servedName, nil).Look(t.Context())
+		wantFailure(t, err, refused, text)
+	}
+}
+
+func TestServedPlan(t *testing.T) {
+	for _, test := range []struct {
+		name          string
+		mapping       Mapping
+		change        func(*corev1.Secret)
+		wantChange    string
+		class, text   string
+		hint, warning string
+	}{
+		{name: "mapped", mapping: urlMapping, wantChange: `writes "DATABASE_URL", "password"`},
+		{name: "unmapped url", class: refused, text: `key "DATABASE_URL" holds the current password and is not mapped`,
+			hint: "`password=password`, `username=username`, `DATABASE_URL=url`"},
+		{name: "unmapped in base64", mapping: urlMapping, change: func(o *corev1.Secret) { o.Data["conf"] = []byte(`{"auth":"Zm9ybWVyLXBhc3N3b3Jk"}`) },
+			class: refused, text: `key "conf" holds the current password`, hint: "keys of its own"},
+		{name: "annotation", mapping: urlMapping, change: func(o *corev1.Secret) { o.Annotations["backup"] = "former-password" },
+			class: refused, text: `annotation "backup" holds the current password`},
+		{name: "kubectl apply", mapping: urlMapping, change: func(o *corev1.Secret) { o.Annotations[lastApplied] = `{"stringData":{"password":"former-password"}}` },
+			wantChange: `writes "DATABASE_URL", "password"`, warning: "puts it back"},
+		{name: "guessable password", mapping: nil, change: func(o *corev1.Secret) {
+			o.Data = bytesOf(map[string]string{"username": "app", "password": "alfred", "database": "alfred"})
+		}, wantChange: `writes "password", "username"`, warning: `key "database" may hold the current password`},
+		{name: "missing key", mapping: Mapping{"username": Username, "PW": Password}, class: refused, text: `key "PW", mapped to "password": the Secret has no such key`},
+		{name: "unparsable", mapping: Mapping{"DATABASE_URL": DSN}, class: refused, text: `key "DATABASE_URL", mapped to "dsn"`},
+		{name: "immutable", mapping: urlMapping, change: func(o *corev1.Secret) { yes := true; o.Immutable = &yes }, class: refused, text: "it is immutable", hint: "a new name"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := lab(t)
+			o := servedSecret()
+			if test.change != nil {
+				test.change(o)
+			}
+			before := putSecret(t, c, o)
+			change, warnings, err := c.Served(servedName, test.mapping).
+				Plan(t.Context(), secret.Credential{User: "alfred_user", Password: secret.New("brand-new-password")})
+			if test.class != "" {
+				if f := wantFailure(t, err, test.class, test.text); !strings.Contains(f.Hint(), test.hint) {
+					t.Errorf("hint %q, want %q", f.Hint(), test.hint)
+				}
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if change != test.wantChange || !strings.Contains(strings.Join(warnings, "\n"), test.warning) || (test.warning == "") != (len(warnings) == 0) {
+				t.Errorf("change %q, warnings %q; want %q, %q", change, warnings, test.wantChange, test.warning)
+			}
+			if after := readSecret(t, c, servedName); after.ResourceVersion != before.ResourceVersion {
+				t.Error("the plan changed the Secret")
+			}
+			if err != nil && strings.Contains(err.Error(), "former-password") {
+				t.Errorf("the error holds the password: %v", err)
+			}
+		})
+	}
+}
