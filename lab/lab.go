@@ -13,6 +13,7 @@ import (
 	"github.com/pgrotate/pgrotate/lab/image"
 	"github.com/pgrotate/pgrotate/lab/node"
 	"github.com/pgrotate/pgrotate/lab/pki"
+	"github.com/pgrotate/pgrotate/lab/platform"
 	"github.com/pgrotate/pgrotate/lab/postgres"
 	"github.com/pgrotate/pgrotate/lab/site"
 )
@@ -56,6 +57,10 @@ func (l *lab) steps() []boot.Step {
 		"containernetworking-plugins": "/usr/lib/cni/loopback",
 		"postgresql-15":               postgres.Programs + "/postgres",
 	}}
+	alfred := platform.Platform{
+		Client: l.node.Client, SSLMode: "disable", Logins: l.site.Logins(), Port: site.PostgresPod,
+		Servers: func() ([]string, error) { return urls(l.scram, l.trust) },
+	}
 	return []boot.Step{
 		{Name: "packages", Part: packages, Limit: 10 * time.Minute},
 		{Name: "authority", Part: l.node.Authority},
@@ -70,7 +75,20 @@ func (l *lab) steps() []boot.Step {
 		{Name: "controller-manager", After: []string{"kube-apiserver"}, Part: node.ControllerManager(l.node)},
 		{Name: "scheduler", After: []string{"kube-apiserver"}, Part: node.Scheduler(l.node)},
 		{Name: "kubelet", After: []string{"kube-apiserver", "images"}, Part: node.Kubelet{Node: l.node}, Where: "the node " + node.Name},
+		{Name: "platform", Part: alfred, Where: "namespace " + platform.Namespace, After: []string{
+			"postgres", "postgres-trust", "controller-manager", "scheduler", "kubelet"}},
 	}
+}
+
+func urls(servers ...postgres.Server) ([]string, error) {
+	all := make([]string, len(servers))
+	for i, server := range servers {
+		var err error
+		if all[i], err = server.URL(); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 func address(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
@@ -100,6 +118,9 @@ func (l *lab) up(ctx context.Context) error {
 		return fmt.Errorf("make the state folder: %w", err)
 	}
 	if err := boot.Up(ctx, steps, l.log); err != nil {
+		return err
+	}
+	if err := l.describe(); err != nil {
 		return err
 	}
 	l.log.Say("the lab runs")

@@ -21,6 +21,9 @@ type Lab struct {
 	PostgresCA       string `json:"postgres_ca"`  // PEM file
 	Kubeconfig       string `json:"kubeconfig"`   // file, cluster-admin
 	Namespace        string `json:"namespace"`    // of the demonstration platform
+	// Audit is the API server's log of all requests with their bodies; of Secrets
+	// and tokens it tells only that there was a request.
+	Audit string `json:"audit"`
 	// PostgresPod is "namespace/name:port" of the pod that leads to the scram server.
 	PostgresPod string `json:"postgres_pod"`
 	GitHubURL   string `json:"github_url"`   // API base of the emulator

@@ -159,14 +159,15 @@ func Probe(ctx context.Context, steps []Step) map[string]error {
 // Settle is Probe for parts that may be busy: it asks again for up to patience,
 // unless a program has ended, which no patience brings back.
 func Settle(ctx context.Context, steps []Step, patience time.Duration) map[string]error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	over := time.After(patience)
 	for {
 		missing := Probe(ctx, steps)
 		if len(missing) == 0 || anyEnded(missing) {
 			return missing
 		}
 		select {
+		case <-over:
+			return missing
 		case <-ctx.Done():
 			return missing
 		case <-time.After(pause):

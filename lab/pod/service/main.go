@@ -1,3 +1,81 @@
+// Command service is a workload that needs a PostgreSQL role: it logs in with a
+// new connection every 100 ms, with the credential it was started with, counts
+// the logins and records those that were refused. Called as healthcheck it asks
+// the running service how it is.
+//
+// It reads POSTGRES_HOST, POSTGRES_PORT and POSTGRES_SSLMODE, and the credential
+// from POSTGRES_USERNAME, POSTGRES_PASSWORD and POSTGRES_DATABASE, or from
+// username, password and database, the keys of the Secret. A DATABASE_URL stands
+// for all of them. Refused logins go to a file in the folder LOGINS.
 package main
 
-func main() {}
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+const (
+	socket = "/service.sock" // on which the service tells how it is
+	every  = 100 * time.Millisecond
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	if filepath.Base(os.Args[0]) == "healthcheck" {
+		os.Exit(check(ctx, socket, os.Stdout))
+	}
+	if err := serve(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func serve(ctx context.Context) error {
+	login, err := newLogin(os.Getenv)
+	if err != nil {
+		return err
+	}
+	record, err := openRecord(os.Getenv)
+	if err != nil {
+		return err
+	}
+	defer record.Close()
+	tally := newTally()
+	answers, err := answer(socket, tally)
+	if err != nil {
+		return err
+	}
+	defer answers.Close()
+	ticks := time.NewTicker(every)
+	defer ticks.Stop()
+	work(ctx, ticks.C, login.attempt, func(o outcome) {
+		tally.add(o)
+		record.add(o)
+	})
+	_, line := tally.verdict()
+	fmt.Println("ended,", line)
+	return nil
+}
+
+// work makes an attempt now and at every tick until ctx ends; the attempt that
+// ctx cuts off does not count.
+func work(ctx context.Context, ticks <-chan time.Time, attempt func(context.Context) outcome, done func(outcome)) {
+	for {
+		o := attempt(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		done(o)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks:
+		}
+	}
+}

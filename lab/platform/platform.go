@@ -1,0 +1,125 @@
+// Package platform puts a small platform into the cluster, one that needs a
+// PostgreSQL role: its Secret, three Deployments that log in all the time, and
+// the pod that leads to the server.
+package platform
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+)
+
+// What the platform is made of.
+const (
+	Namespace = "alfred"
+	Secret    = "postgres-credentials"
+	Role      = "alfred_user"
+	Database  = "alfred_db"
+	Replicas  = 2
+	// PostgresPod is the only pod of StatefulSet postgres.
+	PostgresPod = "postgres-0"
+)
+
+// Deployments returns the names of the Deployments.
+func Deployments() []string { return []string{"alfred-core", "contact-ingest", "model-registry"} }
+
+// Platform is the part that runs the platform.
+type Platform struct {
+	// Client returns a client that may do everything in Namespace. Required.
+	Client func() (*kubernetes.Clientset, error)
+	// Servers returns the superuser's URLs of the servers that get the role. The
+	// services log in to the first. Required.
+	Servers func() ([]string, error)
+	// SSLMode is how the services log in, as in libpq.
+	SSLMode string
+	Logins  string // required; folder on the node for the records of refused logins
+	Port    int    // required; of the pod that leads to the server
+}
+
+// Start makes the role with a new password, and the platform that uses it.
+func (p Platform) Start(ctx context.Context) error {
+	servers, err := p.Servers()
+	if err != nil {
+		return err
+	}
+	password := rand.Text()
+	for _, server := range servers {
+		if err := provide(ctx, server, password); err != nil {
+			return err
+		}
+	}
+	config, err := pgconn.ParseConfig(servers[0])
+	if err != nil {
+		return fmt.Errorf("read the address of the server: it is no connection string")
+	}
+	client, err := p.Client()
+	if err != nil {
+		return err
+	}
+	return p.apply(ctx, client, password, address{config.Host, config.Port})
+}
+
+// Ready tells whether every pod is.
+func (p Platform) Ready(ctx context.Context) error {
+	client, err := p.Client()
+	if err != nil {
+		return err
+	}
+	deployments, err := client.AppsV1().Deployments(Namespace).List(ctx, metav1.ListOptions{LabelSelector: "tier=backend"})
+	if err != nil {
+		return fmt.Errorf("list the Deployments: %w", err)
+	}
+	if n := len(deployments.Items); n != len(Deployments()) {
+		return fmt.Errorf("there are %d Deployments", n)
+	}
+	for _, d := range deployments.Items {
+		if !complete(d) {
+			return fmt.Errorf("the Deployment %q has %d ready pods", d.Name, d.Status.ReadyReplicas)
+		}
+	}
+	pod, err := client.AppsV1().StatefulSets(Namespace).Get(ctx, "postgres", metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("get the StatefulSet: %w", err)
+	}
+	if pod.Status.ReadyReplicas != 1 {
+		return fmt.Errorf("the pod %q is not ready", PostgresPod)
+	}
+	return nil
+}
+
+// complete tells whether the last change of d has been rolled out.
+func complete(d appsv1.Deployment) bool {
+	s := d.Status
+	return s.ObservedGeneration >= d.Generation &&
+		s.Replicas == Replicas && s.UpdatedReplicas == Replicas && s.AvailableReplicas == Replicas
+}
+
+// Stop removes the platform from the cluster and waits until it is gone. The
+// role and its database stay.
+func (p Platform) Stop(ctx context.Context) error {
+	client, err := p.Client()
+	if err != nil {
+		return err
+	}
+	for {
+		err := client.CoreV1().Namespaces().Delete(ctx, Namespace, metav1.DeleteOptions{})
+		if errors.IsNotFound(err) {
+			return nil
+		}
+		if err != nil && !errors.IsConflict(err) { // a conflict: it is being deleted
+			return fmt.Errorf("delete the namespace %q: %w", Namespace, err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("delete the namespace %q: %w", Namespace, context.Cause(ctx))
+		case <-time.After(time.Second):
+		}
+	}
+}
