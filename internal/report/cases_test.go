@@ -37,6 +37,7 @@ func cases() map[string]rotation.Result {
 		"refused-inputs":       refusedInputsCase(),
 		"busy":                 busyCase(),
 		"hostile":              hostileCase(),
+		"rotated-fleet":        rotatedFleetCase(),
 		"rolled-back-restarts": rolledBackHealthyCase(),
 	}
 }
@@ -84,6 +85,15 @@ func rotatedCase() rotation.Result {
 		Copies:    []rotation.Target{gitHubCopy("acme/shop DATABASE_PASSWORD", altered.Add(time.Second), nil), gitHubCopy("acme/shop@production DATABASE_URL", altered.Add(2*time.Second), nil)},
 		Warnings:  []string{"StatefulSet postgres runs the database and is not restarted"},
 	}
+}
+
+// rotatedFleetCase is more than a reader wants to see at once.
+func rotatedFleetCase() rotation.Result {
+	res := rotatedCase()
+	for i := range 60 {
+		res.Workloads = append(res.Workloads, workload(fmt.Sprintf("deployment/tenant-%02d", i), 9000+i, nil))
+	}
+	return res
 }
 
 func rotatedUnhealthyCase() rotation.Result {

@@ -14,7 +14,7 @@ type ending struct {
 	next                 []string
 }
 
-func endingOf(res rotation.Result, meta Meta) ending {
+func endingOf(res rotation.Result, meta Meta, problems int) ending {
 	switch res.Status {
 	case rotation.StatusRotated:
 		return rotated(res)
@@ -27,7 +27,7 @@ func endingOf(res rotation.Result, meta Meta) ending {
 	case rotation.StatusUnfinished:
 		return unfinished(meta)
 	case rotation.StatusRefused:
-		return refused(res)
+		return refused(problems)
 	case rotation.StatusBusy:
 		return ending{icon: "⏳", title: "Busy",
 			meaning: "Another run is at this role. This run changed no password.",
@@ -60,7 +60,7 @@ func planned(res rotation.Result) ending {
 
 func rolledBack(res rotation.Result) ending {
 	end := ending{icon: "↩️", title: "Rolled back",
-		meaning: "The new password could not be proven, so the previous one is back in every place. It works as before.",
+		meaning: "The new password could not be proven, so the previous one is back in every place. It logs in as before.",
 		next:    []string{"Mend the cause and run `command: rotate` again; it makes another new password."}}
 	if n := len(res.Unhealthy()); n > 0 {
 		end.title += ", " + count(n, "workload unhealthy", "workloads unhealthy")
@@ -82,9 +82,8 @@ func unfinished(meta Meta) ending {
 		}}
 }
 
-func refused(res rotation.Result) ending {
-	n := len(found(res, clean))
+func refused(problems int) ending {
 	return ending{icon: "⛔", title: "Refused",
-		meaning: "Nothing was touched: " + count(n, "thing speaks", "things speak") + " against the rotation.",
+		meaning: "Nothing was touched: " + count(problems, "thing speaks", "things speak") + " against the rotation.",
 		next:    []string{"Mend what is named and run the same command again; `command: plan` checks it without changing anything."}}
 }

@@ -15,8 +15,8 @@ type finding struct {
 }
 
 // found lists what went wrong in res: what stopped or turned the run, then the
-// workloads that stayed unhealthy after it.
-func found(res rotation.Result, tidy func(string) string) []finding {
+// workloads that stayed unhealthy after it. The texts are as the errors give them.
+func found(res rotation.Result) []finding {
 	var all []finding
 	if res.Err != nil {
 		all = split("", res.Err)
@@ -24,17 +24,14 @@ func found(res rotation.Result, tidy func(string) string) []finding {
 	for _, target := range res.Unhealthy() {
 		all = append(all, split("", target.Err)...)
 	}
-	var distinct []finding
-	for _, f := range all {
-		f.Text = tidy(f.Text)
-		for i, hint := range f.Hints {
-			f.Hints[i] = tidy(hint)
-		}
-		if !slices.ContainsFunc(distinct, func(d finding) bool { return d.Text == f.Text }) {
-			distinct = append(distinct, f)
-		}
-	}
-	return distinct
+	named := map[string]bool{}
+	return slices.DeleteFunc(all, func(f finding) bool { return twice(named, f.Text) })
+}
+
+func twice(named map[string]bool, text string) bool {
+	before := named[text]
+	named[text] = true
+	return before
 }
 
 // split takes joined errors apart, also below a wrapper, whose words then stand
@@ -95,11 +92,6 @@ func ownHint(err error) string {
 }
 
 func distinct(texts []string) []string {
-	var all []string
-	for _, text := range texts {
-		if !slices.Contains(all, text) {
-			all = append(all, text)
-		}
-	}
-	return all
+	named := map[string]bool{}
+	return slices.DeleteFunc(texts, func(text string) bool { return twice(named, text) })
 }

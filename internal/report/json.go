@@ -63,14 +63,14 @@ type stepInJSON struct {
 
 type workloadInJSON struct {
 	Name      string `json:"name"`
-	Result    string `json:"result"` // restarted, unhealthy or not proven
+	Result    string `json:"result"` // restarted, unhealthy or unproven
 	ElapsedMS int64  `json:"elapsed_ms"`
 	Error     string `json:"error,omitempty"`
 }
 
 type copyInJSON struct {
 	Name      string `json:"name"`
-	Result    string `json:"result"` // updated, put back, written or not proven
+	Result    string `json:"result"` // updated, put back, written or unproven
 	UpdatedAt string `json:"updated_at,omitempty"`
 	Error     string `json:"error,omitempty"`
 }
@@ -79,7 +79,7 @@ type copyInJSON struct {
 // describes. It lists everything, whatever the summary folds. The error is
 // that of encoding/json and never comes for a Result of this program.
 func JSON(res rotation.Result, meta Meta) ([]byte, error) {
-	b := builder{Result: res, meta: meta, limits: limits{text: 16 << 10}}
+	b := newBuilder(res, meta, limits{text: 16 << 10})
 	var buf bytes.Buffer
 	encoder := json.NewEncoder(&buf)
 	encoder.SetEscapeHTML(false)
@@ -96,12 +96,16 @@ func (b builder) document() document {
 		Role: b.tidy(b.Username), Secret: b.tidy(b.meta.Secret), Strategy: b.tidy(b.meta.Strategy), Mode: b.tidy(b.meta.Mode),
 		RotationID: b.tidy(b.RotationID), RotatedAt: instant(b.RotatedAt), BeganAt: instant(b.Began), ElapsedMS: b.Elapsed.Milliseconds(),
 		RefusedWindowMS: windowMillis(b.Result), Reason: b.tidy(b.Reason), FailedStep: b.tidy(b.FailedStep),
-		Findings: convert(found(b.Result, b.tidy), func(f finding) findingInJSON { return findingInJSON{f.Text, list(f.Hints)} }),
-		Next:     list(endingOf(b.Result, b.meta).next),
+		Findings: convert(b.problems, b.findingInJSON),
+		Next:     convert(b.advice(endingOf(b.Result, b.meta, len(b.problems))), b.tidy),
 		Plan:     convert(b.Plan, b.lineInJSON), Steps: convert(b.Steps, b.stepInJSON),
 		Workloads: convert(b.Workloads, b.workloadInJSON), Copies: convert(b.Copies, b.copyInJSON),
 		Warnings: convert(b.Warnings, b.tidy), RunURL: b.tidy(b.meta.RunURL), Version: b.tidy(b.meta.Version),
 	}
+}
+
+func (b builder) findingInJSON(f finding) findingInJSON {
+	return findingInJSON{b.tidy(f.Text), convert(f.Hints, b.tidy)}
 }
 
 func (b builder) lineInJSON(line rotation.Line) lineInJSON {
@@ -124,9 +128,7 @@ func (b builder) copyInJSON(t rotation.Target) copyInJSON {
 	return copyInJSON{b.tidy(t.Name), b.written(t).Text, instant(t.UpdatedAt), b.message(t.Err)}
 }
 
-// list makes an empty array of nothing: readers need not ask for null.
-func list(texts []string) []string { return append([]string{}, texts...) }
-
+// convert makes an empty array of nothing: readers need not ask for null.
 func convert[A, B any](items []A, to func(A) B) []B {
 	out := make([]B, 0, len(items))
 	for _, item := range items {

@@ -13,6 +13,7 @@ import (
 // forms of the same page, so they never disagree.
 type page struct {
 	Icon, Title, Meaning string
+	Urgent               []section // what went wrong and what to do, above all facts
 	Facts                []fact
 	Sections             []section
 	Foot                 []cell
@@ -45,6 +46,7 @@ type kind int
 const (
 	prose  kind = iota // a sentence; words between back-ticks are code
 	code               // a name
+	label              // a few words that stay on one line
 	number             // a duration or a time
 	good               // a result
 	bad                // a result
@@ -63,25 +65,37 @@ type builder struct {
 	rotation.Result
 	meta Meta
 	limits
+	problems []finding
+}
+
+func newBuilder(res rotation.Result, meta Meta, l limits) builder {
+	return builder{Result: res, meta: meta, limits: l, problems: found(res)}
 }
 
 func newPage(res rotation.Result, meta Meta, l limits) page {
-	b := builder{Result: res, meta: meta, limits: l}
-	end := endingOf(res, meta)
+	b := newBuilder(res, meta, l)
+	end := endingOf(res, meta, len(b.problems))
 	p := page{Icon: end.icon, Title: end.title, Meaning: end.meaning, Facts: b.facts(), Foot: b.foot()}
-	wentWell := res.ExitCode() == 0
-	p.add(b.happened(), b.next(end, wentWell), b.plan(), b.steps(), b.workloads())
-	p.add(b.copies("GitHub secrets", true), b.copies("Copies in the cluster", false), b.warnings())
+	if res.ExitCode() != 0 {
+		p.Urgent = telling(b.happened(), b.next(end))
+	}
+	p.Sections = telling(b.plan(), b.steps(), b.workloads(),
+		b.copies("GitHub secrets", true), b.copies("Copies in the cluster", false), b.warnings())
+	if res.ExitCode() == 0 {
+		p.Sections = append(p.Sections, telling(b.next(end))...)
+	}
 	return p
 }
 
-// add appends the sections that have something to say.
-func (p *page) add(sections ...section) {
+// telling leaves out the sections and the columns that have nothing to say.
+func telling(sections ...section) []section {
+	var all []section
 	for _, s := range sections {
 		if len(s.Rows) > 0 {
-			p.Sections = append(p.Sections, s.withoutEmptyColumns())
+			all = append(all, s.withoutEmptyColumns())
 		}
 	}
+	return all
 }
 
 // tidy makes a text fit to be shown.
@@ -94,13 +108,18 @@ func (b builder) tidy(s string) string {
 
 func (b builder) cell(k kind, s string) cell { return cell{Text: b.tidy(s), Kind: k} }
 
-// section cuts rows at the limit.
-func (b builder) section(title string, head []string, rows []row) section {
-	s := section{Title: title, Head: head, Rows: rows}
-	if extra := len(rows) - b.rows; extra > 0 {
-		s.Rows, s.More = rows[:b.rows], extra
+// table makes a section of the items, as many as the limit allows.
+func table[T any](b builder, title string, head []string, items []T, toRow func(T) row) section {
+	s := section{Title: title, Head: head, More: max(0, len(items)-b.rows)}
+	for _, item := range items[:len(items)-s.More] {
+		s.Rows = append(s.Rows, toRow(item))
 	}
 	return s
+}
+
+// texts makes a list of sentences.
+func (b builder) texts(title string, texts []string) section {
+	return table(b, title, nil, texts, func(s string) row { return row{b.cell(prose, s)} })
 }
 
 func (s section) withoutEmptyColumns() section {

@@ -58,18 +58,18 @@ func Annotation(res rotation.Result) (title, message string) {
 	if res.ExitCode() == 0 {
 		return "", ""
 	}
-	end := endingOf(res, Meta{})
+	found := found(res)
+	end := endingOf(res, Meta{}, len(found))
 	title = "pgrotate: " + end.title
 	if res.FailedStep != "" {
 		title += ", step " + clip(clean(res.FailedStep), 80)
 	}
-	found := found(res, clean)
 	if len(found) == 0 {
 		return title, clean(end.meaning)
 	}
-	message = clip(found[0].Text, annotatedText)
+	message = clip(clean(found[0].Text), annotatedText)
 	if hints := found[0].Hints; len(hints) > 0 {
-		message += "\nWhat to do: " + clip(hints[0], annotatedHint)
+		message += "\nWhat to do: " + clip(clean(hints[0]), annotatedHint)
 	} else if len(end.next) > 0 {
 		message += "\nWhat to do: " + end.next[0]
 	}

@@ -10,64 +10,59 @@ import (
 // happened lists what went wrong. Where that is more than one thing, each
 // stands with its remedy; the remedy of a single one opens what is to be done.
 func (b builder) happened() section {
-	all := found(b.Result, b.tidy)
-	var rows []row
-	for _, f := range all {
-		cells := row{{Text: f.Text}}
-		if len(all) > 1 && len(f.Hints) > 0 {
-			cells = append(cells, b.cell(prose, strings.Join(f.Hints, "; ")))
+	return table(b, "What happened", nil, b.problems, func(f finding) row {
+		if len(b.problems) == 1 || len(f.Hints) == 0 {
+			return row{b.cell(prose, f.Text)}
 		}
-		rows = append(rows, cells)
-	}
-	return b.section("What happened", nil, rows)
+		return row{b.cell(prose, f.Text), b.cell(prose, strings.Join(f.Hints, "; "))}
+	})
 }
 
-func (b builder) next(end ending, wentWell bool) section {
-	var steps []string
-	if all := found(b.Result, b.tidy); !wentWell && len(all) == 1 {
-		steps = all[0].Hints
+func (b builder) next(end ending) section { return b.texts("What to do next", b.advice(end)) }
+
+func (b builder) advice(end ending) []string {
+	if len(b.problems) == 1 {
+		return append(slices.Clone(b.problems[0].Hints), end.next...)
 	}
-	var rows []row
-	for _, text := range append(slices.Clone(steps), end.next...) {
-		rows = append(rows, row{{Text: text}})
-	}
-	return b.section("What to do next", nil, rows)
+	return end.next
 }
 
-// order is the runbook: the steps of equal rank run side by side.
-func order(step string) string {
+// order is the place of a step in the runbook; steps of the same place run side
+// by side.
+func order(step string) int {
 	switch step {
 	case "journal":
-		return "1"
+		return 1
 	case "database":
-		return "2"
+		return 2
 	case "served Secret":
-		return "3"
+		return 3
 	case "cluster copies":
-		return "4"
-	case "restart", "GitHub":
-		return "5"
+		return 4
 	}
-	return ""
+	return 5
 }
 
 // plan lists what would change where. A plan that was kept by a run which went
 // on to do it says nothing that the steps do not say better.
 func (b builder) plan() section {
-	if b.Status != rotation.StatusPlanned && b.Status != rotation.StatusRefused {
+	title := "Plan"
+	switch b.Status {
+	case rotation.StatusPlanned:
+	case rotation.StatusRefused:
+		title = "What was checked"
+	default:
 		return section{}
 	}
 	lines := slices.Clone(b.Plan)
-	slices.SortStableFunc(lines, func(x, y rotation.Line) int { return strings.Compare(order(x.Step), order(y.Step)) })
-	var rows []row
-	for _, line := range lines {
-		rows = append(rows, row{b.cell(number, order(line.Step)), b.cell(prose, line.Step), b.cell(code, line.Target), b.change(line)})
-	}
-	title := "Plan"
-	if b.Status == rotation.StatusRefused {
-		title = "What was checked"
-	}
-	return b.section(title, []string{"Order", "Step", "Target", "Change"}, rows)
+	slices.SortStableFunc(lines, func(x, y rotation.Line) int { return order(x.Step) - order(y.Step) })
+	place, last := 0, 0
+	return table(b, title, []string{"Order", "Step", "Target", "Change"}, lines, func(line rotation.Line) row {
+		if now := order(line.Step); now != last {
+			place, last = place+1, now
+		}
+		return row{b.cell(number, decimal(int64(place))), b.cell(label, line.Step), b.cell(code, line.Target), b.change(line)}
+	})
 }
 
 func (b builder) change(line rotation.Line) cell {
@@ -81,11 +76,7 @@ func (b builder) change(line rotation.Line) cell {
 }
 
 func (b builder) steps() section {
-	var rows []row
-	for _, step := range b.Steps {
-		rows = append(rows, b.step(step))
-	}
-	s := b.section("Steps", []string{"Step", "Result", "Time", "Detail"}, rows)
+	s := table(b, "Steps", []string{"Step", "Result", "Time", "Detail"}, b.Steps, b.step)
 	s.Fold = !b.walked()
 	return s
 }
@@ -93,7 +84,7 @@ func (b builder) steps() section {
 // step shows one step. Where no step of the run failed, an error of a step is
 // the reason for which there was nothing to do.
 func (b builder) step(s rotation.StepResult) row {
-	return row{b.cell(prose, s.Name), b.ended(s), b.cell(number, span(s.Elapsed)), b.cell(prose, b.came(s))}
+	return row{b.cell(label, s.Name), b.ended(s), b.cell(number, span(s.Elapsed)), b.cell(prose, b.came(s))}
 }
 
 func (b builder) ended(s rotation.StepResult) cell {
@@ -115,11 +106,9 @@ func (b builder) came(s rotation.StepResult) string {
 }
 
 func (b builder) workloads() section {
-	var rows []row
-	for _, t := range failuresFirst(b.Workloads) {
-		rows = append(rows, row{b.cell(code, t.Name), restarted(t), b.cell(number, span(t.Elapsed)), b.detail(t)})
-	}
-	return b.section("Workloads", []string{"Workload", "Result", "Time", "Detail"}, rows)
+	return table(b, "Workloads", []string{"Workload", "Result", "Time", "Detail"}, failuresFirst(b.Workloads), func(t rotation.Target) row {
+		return row{b.cell(code, t.Name), restarted(t), b.cell(number, span(t.Elapsed)), b.detail(t)}
+	})
 }
 
 func restarted(t rotation.Target) cell {
@@ -129,7 +118,7 @@ func restarted(t rotation.Target) cell {
 	case rotation.ClassOf(t.Err) == rotation.Unhealthy:
 		return cell{Text: "unhealthy", Kind: bad}
 	}
-	return cell{Text: "not proven", Kind: bad}
+	return cell{Text: "unproven", Kind: bad}
 }
 
 func (b builder) detail(t rotation.Target) cell {
@@ -138,22 +127,20 @@ func (b builder) detail(t rotation.Target) cell {
 
 const gitHubSecret = "GitHub secret "
 
-// copies lists the GitHub secrets, or the copies that are none.
+// copies lists the copies of one kind.
 func (b builder) copies(title string, onGitHub bool) section {
-	var rows []row
-	for _, t := range failuresFirst(b.Copies) {
-		name, is := strings.CutPrefix(t.Name, gitHubSecret)
-		if is == onGitHub {
-			rows = append(rows, row{b.cell(code, name), b.written(t), b.cell(number, moment(t.UpdatedAt)), b.detail(t)})
-		}
-	}
-	return b.section(title, []string{"Name", "Result", "Updated at", "Detail"}, rows)
+	chosen := slices.DeleteFunc(failuresFirst(b.Copies), func(t rotation.Target) bool {
+		return strings.HasPrefix(t.Name, gitHubSecret) != onGitHub
+	})
+	return table(b, title, []string{"Name", "Result", "Updated at", "Detail"}, chosen, func(t rotation.Target) row {
+		return row{b.cell(code, strings.TrimPrefix(t.Name, gitHubSecret)), b.written(t), b.cell(number, moment(t.UpdatedAt)), b.detail(t)}
+	})
 }
 
 func (b builder) written(t rotation.Target) cell {
 	switch {
 	case t.Err != nil:
-		return cell{Text: "not proven", Kind: bad}
+		return cell{Text: "unproven", Kind: bad}
 	case b.Status == rotation.StatusRolledBack:
 		return cell{Text: "put back", Kind: good}
 	case b.Status == rotation.StatusRotated:
@@ -162,10 +149,4 @@ func (b builder) written(t rotation.Target) cell {
 	return cell{Text: "written", Kind: good}
 }
 
-func (b builder) warnings() section {
-	var rows []row
-	for _, text := range b.Warnings {
-		rows = append(rows, row{b.cell(prose, text)})
-	}
-	return b.section("Warnings", nil, rows)
-}
+func (b builder) warnings() section { return b.texts("Warnings", b.Warnings) }

@@ -24,11 +24,19 @@ var summaryForm = template.Must(template.New("summary").Funcs(template.FuncMap{"
 // ones are cut and say by how much.
 // https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#adding-a-job-summary
 func Summary(res rotation.Result, meta Meta) string {
-	for l := (limits{rows: 500, text: 2000}); ; l.rows /= 2 {
+	for l := (limits{rows: 500, text: 2000}); ; l = l.tighter() {
 		if text := render(newPage(res, meta, l)); len(text) < largestSummary || l.rows <= 1 {
 			return text
 		}
 	}
+}
+
+// tighter shortens long texts first, then the lists.
+func (l limits) tighter() limits {
+	if l.text > 250 {
+		return limits{rows: l.rows, text: l.text / 2}
+	}
+	return limits{rows: l.rows / 2, text: l.text}
 }
 
 func render(p page) string {
@@ -51,8 +59,8 @@ func (s section) Hidden() section {
 	return s
 }
 
-// Count names the number of rows with those that were cut.
-func (s section) Count() string { return count(len(s.Rows)+s.More, "entry", "entries") }
+// Count names the number of rows.
+func (s section) Count() string { return count(len(s.Rows), "entry", "entries") }
 
 // Cut names the rows that are in no list.
 func (s section) Cut() string { return count(s.More, "entry", "entries") }
@@ -63,14 +71,13 @@ func proseHTML(s string) template.HTML {
 	parts := strings.Split(template.HTMLEscapeString(s), "`")
 	var b strings.Builder
 	for i, part := range parts {
-		switch {
-		case i%2 == 1 && i < len(parts)-1:
+		if opened := i%2 == 1; opened && i < len(parts)-1 {
 			b.WriteString("<code>" + part + "</code>")
-		case i%2 == 1:
-			b.WriteString("&#96;" + strings.ReplaceAll(part, "@", "@<!-- -->"))
-		default:
-			b.WriteString(strings.ReplaceAll(part, "@", "@<!-- -->"))
+			continue
+		} else if opened {
+			b.WriteString("&#96;")
 		}
+		b.WriteString(strings.ReplaceAll(part, "@", "@<!-- -->"))
 	}
 	return template.HTML(b.String())
 }
@@ -79,6 +86,7 @@ func proseHTML(s string) template.HTML {
 func unbroken(s string) string { return strings.ReplaceAll(s, " ", "\u00a0") }
 
 func (k kind) Code() bool   { return k == code }
+func (k kind) Label() bool  { return k == label }
 func (k kind) Number() bool { return k == number }
 func (k kind) Link() bool   { return k == link }
 

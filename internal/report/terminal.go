@@ -22,23 +22,24 @@ const (
 // Terminal returns the report of a run as plain text with a final newline.
 func Terminal(res rotation.Result, meta Meta) string {
 	p := newPage(res, meta, limits{rows: 200, text: 2000})
-	lines := []string{""}
-	lines = append(lines, wrap(strings.ToUpper(p.Title), screen)...)
+	lines := append([]string{""}, wrap(strings.ToUpper(p.Title), screen)...)
 	lines = append(lines, wrap(p.Meaning, screen)...)
-	if len(p.Facts) > 0 {
-		lines = append(lines, "")
-	}
-	lines = append(lines, factRows(p.Facts)...)
-	for _, s := range p.Sections {
-		lines = append(lines, "", s.Title)
-		lines = append(lines, s.lines()...)
-	}
-	lines = append(lines, "")
-	lines = append(lines, wrap(footLine(p.Foot), screen)...)
+	lines = append(lines, sectionLines(p.Urgent)...)
+	lines = append(append(lines, ""), factRows(p.Facts)...)
+	lines = append(lines, sectionLines(p.Sections)...)
+	lines = append(append(lines, ""), wrap(footLine(p.Foot), screen)...)
 	for i, line := range lines {
 		lines[i] = harmless(strings.TrimRight(line, " "))
 	}
 	return strings.Join(lines, "\n") + "\n"
+}
+
+func sectionLines(sections []section) []string {
+	var lines []string
+	for _, s := range sections {
+		lines = append(append(lines, "", s.Title), s.lines()...)
+	}
+	return lines
 }
 
 func factRows(facts []fact) []string {
@@ -46,7 +47,7 @@ func factRows(facts []fact) []string {
 	for _, f := range facts {
 		rows = append(rows, []string{f.Name, f.Value.text()})
 	}
-	return table(rows)
+	return aligned(rows)
 }
 
 func (s section) lines() []string {
@@ -64,7 +65,7 @@ func (s section) lines() []string {
 		}
 		rows = append(rows, cells)
 	}
-	lines := table(rows)
+	lines := aligned(rows)
 	if s.More > 0 {
 		lines = append(lines, strings.Repeat(" ", indent)+"and "+count(s.More, "more", "more")+" in the JSON report")
 	}
@@ -92,8 +93,8 @@ func (c cell) text() string {
 	return text
 }
 
-// table aligns rows of equally many cells and wraps each cell in its column.
-func table(rows [][]string) []string {
+// aligned aligns rows of equally many cells and wraps each cell in its column.
+func aligned(rows [][]string) []string {
 	if len(rows) == 0 {
 		return nil
 	}
