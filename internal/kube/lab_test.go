@@ -3,13 +3,18 @@ package kube
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
 
 	"github.com/pgrotate/pgrotate/internal/labtest"
 	"github.com/pgrotate/pgrotate/internal/secret"
@@ -68,6 +73,50 @@ func mergePatch(t *testing.T, c *Cluster, name, body string) {
 	t.Helper()
 	if _, err := c.secrets().patch(t.Context(), name, []byte(body)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// as connects as somebody who has only the given rules in the namespace of admin.
+func as(t *testing.T, admin *Cluster, rules ...string) *Cluster {
+	t.Helper()
+	user := "kube-test-" + strings.ToLower(rand.Text()[:8])
+	role := `{"metadata":{"name":"tester"},"rules":[` + strings.Join(rules, ",") + `]}`
+	binding := `{"metadata":{"name":"tester"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"tester"},` +
+		`"subjects":[{"apiGroup":"rbac.authorization.k8s.io","kind":"User","name":"` + user + `"}]}`
+	for plural, body := range map[string]string{"roles": role, "rolebindings": binding} {
+		request := admin.core.Post().AbsPath("/apis/rbac.authorization.k8s.io/v1/namespaces", admin.namespace, plural)
+		if err := request.SetHeader("Content-Type", "application/json").Body([]byte(body)).Do(t.Context()).Error(); err != nil {
+			t.Fatalf("create %s: %v", plural, err)
+		}
+	}
+	c := &Cluster{config: rest.CopyConfig(admin.config), namespace: admin.namespace, keeper: admin.keeper}
+	c.config.Impersonate.UserName = user
+	if err := c.dial(); err != nil {
+		t.Fatal(err)
+	}
+	awaitRules(t, c, rules)
+	return c
+}
+
+// awaitRules waits until the API server has taken notice of new rules.
+func awaitRules(t *testing.T, c *Cluster, rules []string) {
+	t.Helper()
+	for _, text := range rules {
+		var r struct {
+			APIGroups, Resources, ResourceNames, Verbs []string
+		}
+		if err := json.Unmarshal([]byte(text), &r); err != nil {
+			t.Fatal(err)
+		}
+		resource, subresource, _ := strings.Cut(r.Resources[0], "/")
+		a := authorizationv1.ResourceAttributes{Group: r.APIGroups[0], Resource: resource, Subresource: subresource, Verb: r.Verbs[0]}
+		if len(r.ResourceNames) > 0 {
+			a.Name = r.ResourceNames[0]
+		}
+		err := wait.PollUntilContextCancel(t.Context(), 10*time.Millisecond, true, func(ctx context.Context) (bool, error) { return c.allowed(ctx, a) })
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

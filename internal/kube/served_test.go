@@ -153,6 +153,32 @@ func TestServedMeetsForeignWrites(t *testing.T) {
 	}
 }
 
+func TestServedWritesAgainWhatSomebodyChanged(t *testing.T) {
+	c := lab(t)
+	putSecret(t, c, servedSecret())
+	s := c.Served(servedName, nil)
+	credential, stamp := rendered(t, s), secret.Stamp{RotationID: "r1", Epoch: 5}
+	for range 2 {
+		if err := s.Set(t.Context(), credential, stamp); err != nil {
+			t.Fatal(err)
+		}
+		if o := readSecret(t, c, servedName); string(o.Data["password"]) != "brand-new-password" {
+			t.Fatal("the Secret does not hold the new password")
+		}
+		mergePatch(t, c, servedName, `{"data":{"password":"b3RoZXI="}}`)
+	}
+}
+
+func TestContentPatch(t *testing.T) {
+	credential := secret.Credential{Keys: map[string]secret.Value{"password": secret.New("new")}}
+	body, err := contentOf(credential, secret.Stamp{RotationID: "r1", Epoch: 2}).patch("u-1", "77")
+	want := `{"data":{"password":"bmV3"},"metadata":{"annotations":{"pgrotate.io/epoch":"2","pgrotate.io/rotated-at":null,` +
+		`"pgrotate.io/rotation-id":"r1"},"resourceVersion":"77","uid":"u-1"}}`
+	if err != nil || string(body) != want {
+		t.Errorf("patch %s, %v; want %s", body, err, want)
+	}
+}
+
 func TestServedMadeAnew(t *testing.T) {
 	c := lab(t)
 	putSecret(t, c, servedSecret())
@@ -171,6 +197,20 @@ func TestServedMadeAnew(t *testing.T) {
 	wantFailure(t, err, conflict, "made it anew")
 	if o := readSecret(t, c, servedName); o.ResourceVersion != anew.ResourceVersion {
 		t.Error("the new Secret was written")
+	}
+}
+
+func TestServedForbidden(t *testing.T) {
+	admin := lab(t)
+	putSecret(t, admin, servedSecret())
+	s := as(t, admin, `{"apiGroups":[""],"resources":["secrets"],"resourceNames":["`+servedName+`"],"verbs":["get"]}`).Served(servedName, urlMapping)
+	credential := rendered(t, s)
+	_, _, err := s.Plan(t.Context(), credential)
+	for _, err := range []error{err, s.Set(t.Context(), credential, secret.Stamp{Epoch: 1})} {
+		f := wantFailure(t, err, refused, "forbidden")
+		if want := `resources: ["secrets"], resourceNames: ["postgres-credentials"], verbs: ["get", "patch"]`; !strings.Contains(f.Hint(), want) {
+			t.Errorf("hint %q, want %q", f.Hint(), want)
+		}
 	}
 }
 
