@@ -33,9 +33,15 @@ func (in *inputs) wrong(input, hint, format string, args ...any) {
 	in.problems = append(in.problems, &problem{input: input, text: fmt.Sprintf(format, args...), hint: hint})
 }
 
-// blame files an error of a parser under the input that it read.
+// blame files the errors of a parser under the input that it read.
 func (in *inputs) blame(input string, err error) {
 	if err == nil {
+		return
+	}
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range all.Unwrap() {
+			in.blame(input, one)
+		}
 		return
 	}
 	var h interface{ Hint() string }
@@ -44,6 +50,19 @@ func (in *inputs) blame(input string, err error) {
 		hint = h.Hint()
 	}
 	in.wrong(input, hint, "%v", err)
+}
+
+// InputNames lists the inputs of the action, in the order of action.yml.
+func InputNames() []string {
+	return []string{
+		"command", "mode", "strategy", "reason",
+		"postgres-url", "postgres-password", "postgres-ca", "postgres-pod", "postgres-role", "postgres-alternate-role", "postgres-replicas", "password-length",
+		"kubeconfig", "kube-context", "namespace", "kubernetes-secret", "kubernetes-secret-keys", "kubernetes-secret-copies",
+		"workloads", "health-command", "health-selector", "log-lines", "print-logs", "rollout-timeout",
+		"github-token", "github-secrets", "github-api-url",
+		"on-failure", "on-drift", "managed-secret", "terminate-sessions", "keep-previous", "retire-after", "minimum-age", "maximum-age",
+		"timeout", "lock-timeout", "report", "job-summary",
+	}
 }
 
 // text returns an input without the white space around it; empty is unset.

@@ -1,0 +1,302 @@
+package action_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pgrotate/pgrotate/internal/action"
+	"github.com/pgrotate/pgrotate/internal/github/githubtest"
+	"github.com/pgrotate/pgrotate/internal/labtest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"pgrotate": func() {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		os.Exit(action.Main(ctx, os.Getenv, os.Stdout))
+	}})
+}
+
+// TestInputs runs the scripts that touch nothing outside the process.
+func TestInputs(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata/inputs", Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits}})
+}
+
+// TestScenarios runs the program against real servers. Each script has a role,
+// a database, a namespace and a GitHub of its own, and these commands:
+//
+//	exits CODE COMMAND...          run a command that ends with this exit code
+//	deploy NAME [VARIABLE=VALUE]   run a service that reads the Secret; $PASSWORD is the first password
+//	remember                       note every store
+//	unchanged                      no store was written since
+//	restored                       every byte is back
+//	consistent                     all places hold one password that works, and the journal is closed
+//	accepts|refuses PASSWORD       what the database says to it
+//	ready NAME                     the Deployment has ready pods of its newest template only
+//	mark NAME REGEXP               the restart mark of its template
+//	secret KEY=VALUE               add a key to the served Secret
+//	github METHOD STATUS           GitHub answers so from now on
+//	trust                          move to the server that asks nobody for a password
+//	killed N METHOD PATH           run pgrotate and kill it at its Nth such request to the API server
+//	held N METHOD PATH             run pgrotate in the background and stop it there
+//	released CODE                  let it go on and wait for its exit code
+//	together N                     run pgrotate N times at once
+//	inputs FILE VARIABLE           set an input of several lines
+//	url-follows KEY                the key and the environment secret of that name hold the URL with the served password
+func TestScenarios(t *testing.T) {
+	lab := labtest.Open(t)
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			p, err := newPlatform(context.Background(), lab)
+			if err != nil {
+				return err
+			}
+			env.Defer(p.close)
+			env.Values["platform"] = p
+			env.Setenv("PASSWORD", p.password)
+			env.Setenv("ROLE", p.name)
+			for name, value := range p.inputs() {
+				env.Setenv(name, value)
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "deploy": deploy, "remember": remember, "unchanged": judged((*platform).unchanged), "restored": judged((*platform).restored),
+			"consistent": judged((*platform).consistent), "accepts": login(true), "refuses": login(false), "ready": ready, "mark": mark,
+			"secret": addKey, "github": fault, "trust": trust, "killed": killed, "held": held, "released": released, "together": together,
+			"inputs": several, "url-follows": urlFollows,
+		},
+	})
+}
+
+func of(ts *testscript.TestScript) *platform { return ts.Value("platform").(*platform) }
+
+func judged(judge func(*platform) error) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, _ []string) {
+		p := of(ts)
+		err := judge(p)
+		if violations := p.github.Violations(); len(violations) > 0 {
+			ts.Fatalf("requests that GitHub does not describe: %v", violations)
+		}
+		if neg && err == nil {
+			ts.Fatalf("unexpectedly so")
+		}
+		if !neg {
+			ts.Check(err)
+		}
+	}
+}
+
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	code := 0
+	var ended *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &ended) {
+		code = ended.ExitCode()
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d", code)
+	}
+}
+
+func deploy(ts *testscript.TestScript, _ bool, args []string) {
+	var extra []corev1.EnvVar
+	for _, pair := range args[1:] {
+		name, value, _ := strings.Cut(pair, "=")
+		extra = append(extra, corev1.EnvVar{Name: name, Value: value})
+	}
+	ts.Check(of(ts).deploy(args[0], extra...))
+}
+
+func remember(ts *testscript.TestScript, _ bool, _ []string) {
+	before, err := of(ts).look()
+	ts.Check(err)
+	of(ts).before = before
+}
+
+func login(want bool) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		got, err := of(ts).accepts(args[0])
+		ts.Check(err)
+		if got != want {
+			ts.Fatalf("the database accepts it: %v", got)
+		}
+	}
+}
+
+func ready(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).ready(args[0])) }
+
+func mark(ts *testscript.TestScript, _ bool, args []string) {
+	p := of(ts)
+	d, err := p.cluster.AppsV1().Deployments(p.name).Get(p.ctx, args[0], metav1.GetOptions{})
+	ts.Check(err)
+	annotations := fmt.Sprint(d.Spec.Template.Annotations)
+	if !regexp.MustCompile(args[1]).MatchString(annotations) {
+		ts.Fatalf("the template has %s", annotations)
+	}
+}
+
+func addKey(ts *testscript.TestScript, _ bool, args []string) {
+	p := of(ts)
+	key, value, _ := strings.Cut(args[0], "=")
+	_, err := p.cluster.CoreV1().Secrets(p.name).Patch(p.ctx, served, types.MergePatchType,
+		fmt.Appendf(nil, `{"stringData":{%q:%q}}`, key, value), metav1.PatchOptions{})
+	ts.Check(err)
+}
+
+func several(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[1], ts.ReadFile(args[0]))
+}
+
+func urlFollows(ts *testscript.TestScript, _ bool, args []string) {
+	p := of(ts)
+	now, err := p.look()
+	ts.Check(err)
+	want := fmt.Sprintf("postgres://%s:%s@db.internal:5432/%s?sslmode=require", p.name, now.Secret.Data["password"], p.name)
+	inGitHub, _ := p.github.Secret(repository+"@production", args[0])
+	if string(now.Secret.Data[args[0]]) != want || inGitHub != want {
+		ts.Fatalf("%s does not hold the URL with the served password", args[0])
+	}
+}
+
+func fault(ts *testscript.TestScript, _ bool, args []string) {
+	status, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	of(ts).github.Fault(githubtest.Fault{Effect: githubtest.Answer, Method: args[0], Times: -1, Status: status,
+		Header: map[string]string{"X-Accepted-GitHub-Permissions": "secrets=write"}, Body: `{"message":"no","documentation_url":"https://docs.github.com"}`})
+}
+
+func trust(ts *testscript.TestScript, _ bool, _ []string) {
+	p := of(ts)
+	p.superuser = p.lab.PostgresTrustURL
+	ts.Check(p.makeRole(p.superuser))
+	ts.Defer(func() {
+		_ = p.sql(p.lab.PostgresURL, `DROP DATABASE "`+p.name+`" WITH (FORCE)`, `DROP ROLE "`+p.name+`"`, `DROP ROLE "`+p.rotator()+`"`)
+	})
+	ts.Setenv("INPUT_POSTGRES_URL", p.adminURL())
+	ts.Setenv("SUPERUSER_URL", p.superuser)
+}
+
+// process is the program as a script started it.
+type process struct {
+	cmd  *exec.Cmd
+	out  bytes.Buffer // read it after done
+	done chan struct{}
+}
+
+// start starts the program with the script's environment, and with more.
+func start(ts *testscript.TestScript, more ...string) *process {
+	path, err := lookPath(ts.Getenv("PATH"), "pgrotate")
+	ts.Check(err)
+	run := &process{cmd: exec.Command(path), done: make(chan struct{})}
+	run.cmd.Stdout, run.cmd.Stderr, run.cmd.Dir = &run.out, &run.out, ts.Getenv("WORK")
+	run.cmd.Env = []string{"PATH=" + ts.Getenv("PATH")}
+	for _, name := range []string{"GITHUB_API_URL", "GITHUB_REPOSITORY"} {
+		run.cmd.Env = append(run.cmd.Env, name+"="+ts.Getenv(name))
+	}
+	for _, name := range action.InputNames() {
+		key := "INPUT_" + strings.ReplaceAll(strings.ToUpper(name), "-", "_")
+		run.cmd.Env = append(run.cmd.Env, key+"="+ts.Getenv(key))
+	}
+	run.cmd.Env = append(run.cmd.Env, more...)
+	ts.Check(run.cmd.Start())
+	go func() {
+		defer close(run.done)
+		_ = run.cmd.Wait()
+	}()
+	return run
+}
+
+func lookPath(path, name string) (string, error) {
+	for _, folder := range strings.Split(path, ":") {
+		if _, err := os.Stat(folder + "/" + name); err == nil {
+			return folder + "/" + name, nil
+		}
+	}
+	return "", fmt.Errorf("no %q in $PATH", name)
+}
+
+func gated(ts *testscript.TestScript, args []string, meet func()) (g *gate, kubeconfig string) {
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	g, err = newGate(of(ts).config, n, args[1], args[2], meet)
+	ts.Check(err)
+	ts.Defer(g.server.Close)
+	text, err := g.kubeconfig(of(ts).name)
+	ts.Check(err)
+	return g, "INPUT_KUBECONFIG=" + text
+}
+
+func killed(ts *testscript.TestScript, _ bool, args []string) {
+	started := make(chan *process, 1)
+	g, kubeconfig := gated(ts, args, func() {
+		run := <-started
+		_ = run.cmd.Process.Kill()
+		<-run.done
+	})
+	run := start(ts, kubeconfig)
+	started <- run
+	<-run.done
+	select {
+	case <-g.reached:
+	default:
+		ts.Fatalf("it ended before %s:\n%s", g, &run.out)
+	}
+}
+
+func held(ts *testscript.TestScript, _ bool, args []string) {
+	release := make(chan struct{})
+	g, kubeconfig := gated(ts, args, func() { <-release })
+	run := start(ts, kubeconfig, "GITHUB_RUN_ID=1001", "GITHUB_SERVER_URL=https://github.example")
+	select {
+	case <-g.reached:
+	case <-run.done:
+		ts.Fatalf("it ended before %s:\n%s", g, &run.out)
+	}
+	of(ts).release = func() *process {
+		close(release)
+		<-run.done
+		return run
+	}
+}
+
+func released(ts *testscript.TestScript, _ bool, args []string) {
+	run := of(ts).release()
+	if code := strconv.Itoa(run.cmd.ProcessState.ExitCode()); code != args[0] {
+		ts.Fatalf("it ended with exit code %s:\n%s", code, &run.out)
+	}
+}
+
+func together(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	runs := make([]*process, n)
+	for i := range runs {
+		runs[i] = start(ts, fmt.Sprintf("GITHUB_RUN_ID=%d", 2000+i))
+	}
+	count := map[int]int{}
+	rotated := 0
+	for _, run := range runs {
+		<-run.done
+		count[run.cmd.ProcessState.ExitCode()]++
+		rotated += strings.Count(run.out.String(), "has the password since")
+	}
+	if rotated != 1 || count[0]+count[3] != n {
+		ts.Fatalf("%d of %d runs rotated, exit codes %v", rotated, n, count)
+	}
+}

@@ -1,0 +1,162 @@
+package action
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pgrotate/pgrotate/internal/github"
+	"github.com/pgrotate/pgrotate/internal/kube"
+	"github.com/pgrotate/pgrotate/internal/postgres"
+	"github.com/pgrotate/pgrotate/internal/rotation"
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+// The targets know nothing of rotation; here is where they fit.
+var (
+	_ rotation.Lock     = (*postgres.Database)(nil)
+	_ rotation.Database = (*postgres.Database)(nil)
+	_ rotation.Journal  = (*kube.Journal)(nil)
+	_ rotation.Served   = (*kube.Served)(nil)
+	_ rotation.Workload = (*kube.Workload)(nil)
+	_ rotation.Copy     = (*github.Secret)(nil)
+)
+
+// targets are the clients of one run, made of its inputs.
+type targets struct {
+	cluster  *kube.Cluster
+	tunnel   *kube.Tunnel // nil: PostgreSQL is reached directly
+	mapping  kube.Mapping
+	database *postgres.Database
+	secrets  []rotation.Copy
+}
+
+// connect makes the clients. It sends nothing; what is wrong with an input is
+// left in in.
+func (p *program) connect(in *inputs) *targets {
+	c, t := p.config, &targets{}
+	var err error
+	t.cluster, err = kube.Connect(kube.Config{Kubeconfig: c.Kubeconfig, Path: p.getenv("KUBECONFIG"), Context: c.KubeContext, Namespace: c.Namespace, Keeper: p.keeper})
+	in.blame("kubeconfig", err)
+	t.mapping, err = kube.ParseMapping(c.SecretKeys)
+	in.blame("kubernetes-secret-keys", err)
+	if t.cluster != nil && c.PostgresPod != "" {
+		t.tunnel, err = t.cluster.Tunnel(c.PostgresPod)
+		in.blame("postgres-pod", err)
+	}
+	p.connectDatabase(in, t)
+	p.connectGitHub(in, t)
+	return t
+}
+
+func (p *program) connectDatabase(in *inputs, t *targets) {
+	c := p.config
+	if c.PostgresURL.IsZero() && c.PostgresPod == "" {
+		return // said already
+	}
+	config := postgres.Config{URL: c.PostgresURL, Password: c.PostgresPassword, CA: c.PostgresCA, Tunnel: c.PostgresPod != "", Keep: p.keeper.Keep}
+	if t.tunnel != nil {
+		config.Dial = t.tunnel.Dial
+	}
+	var err error
+	t.database, err = postgres.Open(config)
+	in.blame("postgres-url", err)
+}
+
+func (p *program) connectGitHub(in *inputs, t *targets) {
+	c := p.config
+	wanted, err := github.ParseTargets(c.GitHubSecrets, c.Repository)
+	in.blame("github-secrets", err)
+	if len(wanted) == 0 || c.GitHubToken.IsZero() {
+		return
+	}
+	client, err := github.New(github.Config{Token: c.GitHubToken, BaseURL: c.GitHubAPIURL})
+	if err != nil {
+		in.blame("github-api-url", err)
+		return
+	}
+	for _, target := range wanted {
+		key, err := onlyKey(t.mapping, kube.Property(target.Property))
+		if err != nil {
+			in.blame("github-secrets", err)
+			continue
+		}
+		s, err := client.Secret(target, key)
+		in.blame("github-secrets", err)
+		t.secrets = append(t.secrets, s)
+	}
+}
+
+// onlyKey returns the key of the served Secret whose bytes a url, dsn or
+// verifier copy takes; empty where none is mapped.
+func onlyKey(m kube.Mapping, property kube.Property) (string, error) {
+	keys := m.Keys(property)
+	if len(keys) > 1 && property != kube.Username && property != kube.Password {
+		return "", fmt.Errorf("which %s to take is not clear: `kubernetes-secret-keys` maps %s to it", property, strings.Join(keys, " and "))
+	}
+	return strings.Join(keys[:min(1, len(keys))], ""), nil
+}
+
+// wired is a rotation with what has to be closed after it.
+type wired struct {
+	rotation *rotation.Rotation
+	close    func()
+}
+
+// wire makes the rotation of the inputs. Discovery is all that it asks the
+// cluster; a failure of it is left to the rotation, which tells it together
+// with everything else that speaks against a change.
+func (p *program) wire(ctx context.Context, in *inputs) wired {
+	t := p.connect(in)
+	if in.invalid() != nil {
+		return wired{close: func() {}}
+	}
+	c := p.config
+	r := &rotation.Rotation{
+		Lock: t.database, Database: t.database,
+		Journal: t.cluster.Journal(c.Secret), Served: t.cluster.Served(c.Secret, t.mapping),
+		RemoteCopies: t.secrets, Role: c.Role,
+		Keep: p.keeper.Keep, Generate: func() secret.Value { return p.keeper.Generate(c.PasswordLength) },
+		NewID: newID, Now: time.Now, Observe: p.console.Observe,
+		Request: rotation.Request{ID: p.getenv("GITHUB_RUN_ID"), Owner: runURL(p.getenv), Reason: c.Reason},
+		Policy: rotation.Policy{
+			GoBack: c.OnFailure == "rollback", MinimumAge: c.MinimumAge, KeepPrevious: c.KeepPrevious,
+			LockTimeout: c.LockTimeout, Timeout: c.Timeout, RolloutTimeout: c.RolloutTimeout,
+		},
+	}
+	p.discover(ctx, t, r)
+	return wired{rotation: r, close: func() {
+		if t.tunnel != nil {
+			t.tunnel.Close()
+		}
+	}}
+}
+
+func (p *program) discover(ctx context.Context, t *targets, r *rotation.Rotation) {
+	c := p.config
+	if slices.Equal(c.Workloads, []string{"none"}) {
+		return
+	}
+	r.Discovered = len(c.Workloads) == 0 || c.Workloads[0] == "auto"
+	d := kube.Discovery{
+		Secret: c.Secret, DatabasePod: c.PostgresPod,
+		Options: kube.Options{RolloutTimeout: c.RolloutTimeout, LogLines: c.LogLines, PrintLogs: c.PrintLogs, HealthCommand: c.Health},
+	}
+	if !r.Discovered {
+		d.Listed = c.Workloads
+	}
+	found, err := t.cluster.Workloads(ctx, d)
+	r.Undiscovered = err
+	for _, w := range found {
+		r.Workloads = append(r.Workloads, w)
+	}
+}
+
+// newID is unique, sorts by time and fits into a label.
+func newID() string {
+	return time.Now().UTC().Format("20060102-150405-") + strings.ToLower(rand.Text()[:6])
+}
+
