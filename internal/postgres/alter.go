@@ -1,0 +1,184 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+const (
+	alterAttempts = 3 // while somebody else alters the role at the same moment
+	cleanUp       = 3 * time.Second
+)
+
+// quiet are the settings that keep a statement out of the server's log and of
+// pg_stat_statements, each as far as the administrator may set it.
+var quiet = []string{
+	"log_statement = 'none'", "log_min_error_statement = 'panic'", "log_min_duration_statement = -1", "log_min_duration_sample = -1",
+	"pg_stat_statements.track_utility = off",
+}
+
+// Set makes the role accept c by ALTER ROLE with c.Verifier, in the session that
+// holds the lock, and returns the database's clock after the commit. c.Verifier
+// must be one of c.Password: PostgreSQL takes a malformed one for a plain-text
+// password without a word.
+//
+// Class "refused" or "missing": definitely not changed. "conflict": not changed,
+// somebody else keeps changing the role. "lost": the session broke, and whether
+// the change was committed has to be asked after Acquire. No class: not known.
+func (d *Database) Set(ctx context.Context, c secret.Credential) (time.Time, error) {
+	if err := sendable(c); err != nil {
+		return time.Time{}, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s, err := d.holder()
+	if err != nil {
+		return time.Time{}, err
+	}
+	if err := s.alter(ctx, c); err != nil {
+		return time.Time{}, err
+	}
+	return s.clock(ctx)
+}
+
+func sendable(c secret.Credential) error {
+	if err := nameable(c.User); err != nil {
+		return err
+	}
+	if !opens(c.Verifier, c.User, c.Password) {
+		return no(fmt.Sprintf("change the password of role %q: the verifier is not one of the password", c.User), "")
+	}
+	return nil
+}
+
+// alter commits ALTER ROLE. A loser of two concurrent ones has changed nothing.
+func (s *session) alter(ctx context.Context, c secret.Credential) error {
+	ctx, cancel := context.WithTimeout(ctx, alterTimeout)
+	defer cancel()
+	var err error
+	for range alterAttempts {
+		err = s.inTransaction(ctx, "COMMIT", alterRole(c.User, c.Verifier))
+		if !hasCode(err, codeInternal) || s.isLost() {
+			break
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	s.settle()
+	return s.altering(fmt.Sprintf("change the password of role %q", c.User), c.User, err)
+}
+
+// alterRole is the only SQL text that holds a verifier. It cannot be a
+// parameter: utility statements take none.
+func alterRole(name string, verifier secret.Value) string {
+	return "ALTER ROLE " + quote(name) + " PASSWORD '" + verifier.Reveal() + "'"
+}
+
+// inTransaction runs the statements, quietly and each in a message of its own
+// (a message with several is logged as a whole), and ends with COMMIT or ROLLBACK.
+func (s *session) inTransaction(ctx context.Context, end string, statements ...string) error {
+	err := s.exec(ctx, "BEGIN")
+	if err == nil {
+		err = s.hush(ctx)
+	}
+	for _, statement := range append(statements, end) {
+		if err == nil {
+			err = without(s.exec(ctx, statement), literal(statement))
+		}
+	}
+	if err != nil && !s.isLost() {
+		_ = s.exec(ctx, "ROLLBACK") // where this fails the session is lost
+	}
+	return err
+}
+
+func (s *session) exec(ctx context.Context, sql string) error {
+	_, err := s.conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+	return err
+}
+
+// hush applies the quiet settings in savepoints: a role that may not set one
+// goes on without it.
+func (s *session) hush(ctx context.Context) error {
+	for _, setting := range quiet {
+		err := s.exec(ctx, "SAVEPOINT quiet; SET LOCAL "+setting+"; RELEASE quiet")
+		if serverError(err) != nil && !s.isLost() {
+			err = s.exec(ctx, "ROLLBACK TO quiet")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// literal returns what stands between the quotes of a statement.
+func literal(statement string) string {
+	_, rest, _ := strings.Cut(statement, " PASSWORD '")
+	return strings.TrimSuffix(rest, "'")
+}
+
+// settle waits until a broken session has let go of its connection, so that
+// nothing is sent after the caller has begun to look at the outcome.
+func (s *session) settle() {
+	if !s.isLost() {
+		return
+	}
+	select {
+	case <-s.conn.PgConn().CleanupDone():
+	case <-time.After(cleanUp):
+	}
+}
+
+// altering classifies the failure of ALTER ROLE. While the session lives, the
+// server's answer is definite: the transaction was rolled back.
+func (s *session) altering(op, name string, err error) error {
+	e := unknown(op, err)
+	p := serverError(err)
+	switch {
+	case s.isLost():
+		e.class = lost
+	case p == nil:
+	case p.Code == codeInternal:
+		e.class, e.hint = conflict, fmt.Sprintf("somebody else is changing role %q: find out who, then run again", name)
+	case p.Code == codeLockTimeout:
+		e.hint = fmt.Sprintf("a transaction that changes role %q is open: end it, then run again", name)
+	case transient(p.Code):
+	case p.Code == codeUndefinedObject:
+		e.class = missing
+	case p.Code == codeNoPrivilege:
+		e.class, e.hint = refused, s.permission(name)
+	default:
+		e.class, e.hint = refused, remedy(p.Code, p.Message)
+	}
+	return e
+}
+
+// transient tells the classes of SQLSTATE that say nothing about the statement:
+// connection, resources, operator, system.
+func transient(code string) bool {
+	switch code[:min(2, len(code))] {
+	case "08", "40", "53", "57", "58", "XX":
+		return true
+	}
+	return false
+}
+
+func remedy(code, message string) string {
+	switch {
+	case code == codeReadOnly:
+		return "let `postgres-url` name the primary, and set default_transaction_read_only = off for the administrator"
+	case strings.Contains(message, "plain text"):
+		return "the server's password checker takes no verifiers: set credcheck.encrypted_password_allowed = on"
+	case code == codeInvalidParameter:
+		return "a password checker of the server rejects the verifier: let it accept SCRAM verifiers"
+	}
+	return ""
+}

@@ -1,0 +1,205 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+// Holds asks whether c opens the door, and changes nothing.
+//
+//   - Where c.Verifier is known, the salt that the server shows before
+//     authentication answers, without a login: another salt, another verifier.
+//   - Else a login answers, which the server must want to be proven with SCRAM
+//     (md5 for a role that has nothing else): a path that asks for no password
+//     proves nothing.
+//   - On such a path the stored verifier answers, where it may be read.
+//
+// Everything that proves nothing is Unknown with an error: class "refused" where
+// the set-up never can, "missing" where there is no such role. A role that is
+// NOLOGIN makes a right password Closed.
+func (d *Database) Holds(ctx context.Context, c secret.Credential) (secret.Verdict, error) {
+	verdict := secret.Unknown
+	err := d.with(ctx, func(s *session) (err error) {
+		verdict, err = s.judge(ctx, c)
+		return err
+	})
+	if err != nil {
+		return secret.Unknown, err
+	}
+	return verdict, nil
+}
+
+func (s *session) judge(ctx context.Context, c secret.Credential) (secret.Verdict, error) {
+	if c.Password.IsZero() {
+		return secret.Unknown, no(fmt.Sprintf("judge the password of role %q: it is empty", c.User), "")
+	}
+	r, f, err := s.judgeable(ctx, c.User)
+	if err != nil {
+		return secret.Unknown, err
+	}
+	asked, err := s.probe(ctx, c.User)
+	if err != nil {
+		return secret.Unknown, err
+	}
+	salted, known := parse(c.Verifier)
+	switch {
+	case asked.method == methodSCRAM && known:
+		return r.door(salted == asked.salting), nil
+	case asked.method == methodMD5 && known:
+		return secret.No, nil // the server has nothing but an md5 hash
+	case asked.byLogin():
+		return s.login(ctx, c, asked.method)
+	case !f.readable:
+		return secret.Unknown, unprovable(c.User, f.admin, asked)
+	}
+	stored, err := s.stored(ctx, c.User)
+	return r.door(opens(stored, c.User, c.Password)), err
+}
+
+// judgeable excludes what makes the server answer "wrong password" to the right
+// one: a standby that lags, a role that is not there, VALID UNTIL.
+func (s *session) judgeable(ctx context.Context, name string) (role, facts, error) {
+	f, err := s.facts(ctx)
+	if err != nil {
+		return role{}, f, err
+	}
+	if f.standby {
+		return role{}, f, standby()
+	}
+	r, err := s.role(ctx, name)
+	if err == nil && r.expired {
+		err = r.expiry()
+	}
+	return r, f, err
+}
+
+func standby() error {
+	return no("judge a password on a standby: it may lag behind", "let `postgres-url` name the primary")
+}
+
+// door is the verdict on a password by its verifier.
+func (r role) door(right bool) secret.Verdict {
+	switch {
+	case !right:
+		return secret.No
+	case !r.canLogin:
+		return secret.Closed
+	}
+	return secret.Yes
+}
+
+// byLogin tells whether a login on this path proves a password.
+func (c challenge) byLogin() bool { return c.method == methodSCRAM || c.method == methodMD5 }
+
+func unprovable(name, admin string, asked challenge) error {
+	how := "asks for no password"
+	if asked.method != methodNone {
+		how = "asks for no SCRAM proof"
+	}
+	return no(fmt.Sprintf("judge the password of role %q: PostgreSQL %s on this path, so a login proves nothing", name, how),
+		fmt.Sprintf("either reach PostgreSQL on a path with scram-sha-256 in pg_hba.conf (`postgres-url` with the server's own address), "+
+			"or let the administrator compare the stored verifier: GRANT SELECT (rolname, rolpassword) ON pg_catalog.pg_authid TO %s;", quote(admin)))
+}
+
+// login tries c. A SQLSTATE that the server raises only after it has accepted
+// the proof shows that the password is right; "wrong password" is raised
+// instead of accepting it.
+func (s *session) login(ctx context.Context, c secret.Credential, accept string) (secret.Verdict, error) {
+	heard := &listener{}
+	conn, err := s.db.connect(ctx, c, way{address: s.address, accept: accept, heard: heard})
+	if err == nil {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), hangUpTimeout)
+		defer cancel()
+		_ = conn.Close(closing)
+		return secret.Yes, nil
+	}
+	if verdict := reading(err, heard.accepted); verdict != secret.Unknown {
+		return verdict, nil
+	}
+	e := unknown(fmt.Sprintf("log in as role %q", c.User), err)
+	if hasCode(err, codeTooMany) {
+		e.hint = "the server has no connection left: raise max_connections or close idle sessions"
+	}
+	return secret.Unknown, e
+}
+
+// reading translates the answer to a login, see
+// https://www.postgresql.org/docs/current/errcodes-appendix.html.
+func reading(err error, accepted bool) secret.Verdict {
+	p := serverError(err)
+	switch {
+	case p == nil:
+		return secret.Unknown
+	case !accepted && p.Code == codeWrongPassword:
+		return secret.No
+	case !accepted:
+		return secret.Unknown
+	}
+	switch p.Code {
+	case codeNoDatabase, codeNoPrivilege, codeTooMany:
+		return secret.Yes
+	case codeNotPermitted:
+		return secret.Closed
+	}
+	return secret.Unknown
+}
+
+// Stored returns the verifier that the database holds for c, bit for bit: read
+// where the administrator may, else rebuilt from c.Password and the salt that
+// the server shows, and proven by a login. Class "refused": c does not open the
+// door, or nothing proves that it does.
+func (d *Database) Stored(ctx context.Context, c secret.Credential) (secret.Value, error) {
+	var verifier secret.Value
+	err := d.with(ctx, func(s *session) (err error) {
+		verifier, err = s.recover(ctx, c)
+		return err
+	})
+	if err != nil {
+		return secret.Value{}, err
+	}
+	return verifier, nil
+}
+
+func (s *session) recover(ctx context.Context, c secret.Credential) (secret.Value, error) {
+	if c.Password.IsZero() {
+		return secret.Value{}, no(fmt.Sprintf("recover the verifier of role %q: its password is empty", c.User), "")
+	}
+	_, f, err := s.judgeable(ctx, c.User)
+	if err != nil {
+		return secret.Value{}, err
+	}
+	if !f.readable {
+		return s.rebuild(ctx, c, f)
+	}
+	stored, err := s.stored(ctx, c.User)
+	if err == nil && !opens(stored, c.User, c.Password) {
+		err = notItsPassword(c.User, "")
+	}
+	return stored, err
+}
+
+func notItsPassword(name, hint string) error {
+	return no(fmt.Sprintf("recover the verifier of role %q: the database does not hold this password", name), hint)
+}
+
+func (s *session) rebuild(ctx context.Context, c secret.Credential, f facts) (secret.Value, error) {
+	asked, err := s.probe(ctx, c.User)
+	if err != nil {
+		return secret.Value{}, err
+	}
+	if !asked.byLogin() {
+		return secret.Value{}, unprovable(c.User, f.admin, asked)
+	}
+	verifier, sent := s.db.remake(c, asked)
+	c.Password = sent
+	switch verdict, err := s.login(ctx, c, asked.method); verdict {
+	case secret.Unknown:
+		return secret.Value{}, err
+	case secret.No:
+		return secret.Value{}, notItsPassword(c.User, "if it does, it hashed unusual characters in an unusual way; then let the administrator read it: "+
+			"GRANT SELECT (rolname, rolpassword) ON pg_catalog.pg_authid TO "+quote(f.admin)+";")
+	}
+	return verifier, nil
+}

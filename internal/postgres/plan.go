@@ -1,0 +1,168 @@
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+// Plan finds out whether the password of the role can be changed and judged
+// here, and changes nothing: ALTER ROLE is tried there and back in a transaction
+// that is rolled back, and a random password is tried, once, which must be
+// refused. change says what Set would do. The error joins everything that speaks
+// against it; where the server cannot be asked it is that alone.
+func (d *Database) Plan(ctx context.Context, role string) (change string, warnings []string, err error) {
+	err = d.with(ctx, func(s *session) error {
+		f, err := s.facts(ctx)
+		if err != nil {
+			return err
+		}
+		if f.standby {
+			return no("change a password on a standby: it is read-only", "let `postgres-url` name the primary")
+		}
+		r, err := s.role(ctx, role)
+		if err != nil {
+			return err
+		}
+		change = fmt.Sprintf("new SCRAM-SHA-256 verifier (%d iterations) for role %q", f.iterations, role)
+		warnings, err = s.examine(ctx, r, f)
+		return err
+	})
+	if err != nil {
+		change = ""
+	}
+	return change, warnings, err
+}
+
+func (s *session) examine(ctx context.Context, r role, f facts) (warnings []string, err error) {
+	if err := s.ownRole(r, f); err != nil {
+		return nil, err // the rest would be about the wrong role
+	}
+	findings := []error{r.expiry(), r.login()}
+	if r.super {
+		warnings = append(warnings, fmt.Sprintf("role %q is a superuser: whoever reads its password owns the server", r.name))
+	}
+	stored, err := s.storedIfReadable(ctx, r, f)
+	findings = append(findings, err, s.rehearse(ctx, r, f, stored))
+	if isMD5(stored) {
+		warnings = append(warnings, changesMethod(r.name))
+	}
+	if !r.expired && (!f.readable || !stored.IsZero()) {
+		asked, err := s.judgesByPath(ctx, r, f)
+		findings = append(findings, err)
+		if asked.method == methodMD5 && !isMD5(stored) {
+			warnings = append(warnings, changesMethod(r.name))
+		}
+	}
+	return warnings, errors.Join(findings...)
+}
+
+func changesMethod(name string) string {
+	return fmt.Sprintf("role %q has an md5 hash and gets a SCRAM-SHA-256 verifier: its drivers must know SCRAM (libpq 10, JDBC 42.2 and later do)", name)
+}
+
+// ownRole refuses the two roles whose loss would lock the administrator out.
+func (s *session) ownRole(r role, f facts) error {
+	switch {
+	case r.bootstrap:
+		return no(fmt.Sprintf("change the password of role %q: it is the bootstrap superuser", r.name),
+			"let the workloads log in as a role of their own: CREATE ROLE app LOGIN; and change its password as another: "+s.rotator("app"))
+	case r.name == f.login || r.name == f.admin:
+		return no(fmt.Sprintf("change the password of role %q: it is the role of `postgres-url` itself", r.name),
+			"let another role change it: "+s.rotator(r.name))
+	}
+	return nil
+}
+
+func (r role) login() error {
+	if r.canLogin {
+		return nil
+	}
+	return no(fmt.Sprintf("judge role %q: it is NOLOGIN, no password opens", r.name), "if it is meant to log in: ALTER ROLE "+quote(r.name)+" LOGIN;")
+}
+
+// rotator is the SQL that makes an administrator with few rights.
+func (s *session) rotator(name string) string {
+	return "CREATE ROLE rotator LOGIN CREATEROLE NOINHERIT; " + s.grant(name, "rotator") + `\password rotator`
+}
+
+// grant is the SQL that lets admin change the password of name: CREATEROLE, and
+// from PostgreSQL 16 on ADMIN OPTION too, see
+// https://www.postgresql.org/docs/current/sql-alterrole.html.
+func (s *session) grant(name, admin string) string {
+	if s.major() < 16 {
+		return ""
+	}
+	return fmt.Sprintf("GRANT %s TO %s WITH ADMIN TRUE, INHERIT FALSE, SET FALSE; ", quote(name), quote(admin))
+}
+
+// permission is the remedy for a refused ALTER ROLE.
+func (s *session) permission(name string) string {
+	admin := s.db.admin.User
+	return fmt.Sprintf("as a superuser: ALTER ROLE %s CREATEROLE; %s(a superuser's password takes a superuser)", quote(admin), s.grant(name, admin))
+}
+
+// storedIfReadable reads the verifier where that is allowed; a role without one
+// cannot be put back to it.
+func (s *session) storedIfReadable(ctx context.Context, r role, f facts) (secret.Value, error) {
+	if !f.readable {
+		return secret.Value{}, nil
+	}
+	stored, err := s.stored(ctx, r.name)
+	if err == nil && stored.IsZero() {
+		err = no(fmt.Sprintf("judge role %q: it has no password", r.name), "set the password that the served Secret holds, then run again")
+	}
+	return stored, err
+}
+
+// rehearse tries the change and the way back, and rolls both back.
+func (s *session) rehearse(ctx context.Context, r role, f facts, stored secret.Value) error {
+	ctx, cancel := context.WithTimeout(ctx, alterTimeout)
+	defer cancel()
+	back := stored
+	if _, ok := parse(back); !ok && !isMD5(back) {
+		back = throwaway(f.iterations)
+	}
+	err := s.inTransaction(ctx, "ROLLBACK", alterRole(r.name, throwaway(f.iterations)), alterRole(r.name, back))
+	if err == nil {
+		return nil
+	}
+	return s.altering(fmt.Sprintf("try to change the password of role %q", r.name), r.name, err)
+}
+
+// judgesByPath makes sure that Holds will have an answer: by logins, which takes
+// a random password to be refused, or by the stored verifier.
+func (s *session) judgesByPath(ctx context.Context, r role, f facts) (challenge, error) {
+	asked, err := s.probe(ctx, r.name)
+	switch {
+	case err != nil:
+		return asked, err
+	case asked.byLogin():
+		return asked, s.control(ctx, r, asked)
+	case !f.readable:
+		return asked, unprovable(r.name, f.admin, asked)
+	}
+	return asked, nil
+}
+
+// control is the negative control of the oracle: an answer is worth something
+// only where a wrong password gets another one. It is one failed login, once.
+func (s *session) control(ctx context.Context, r role, asked challenge) error {
+	if s.db.controlled[r.name] {
+		return nil
+	}
+	wrong := secret.Credential{User: r.name, Password: secret.New(rand.Text())}
+	verdict, err := s.login(ctx, wrong, asked.method)
+	switch verdict {
+	case secret.No:
+		s.db.controlled[r.name] = true
+		return nil
+	case secret.Unknown:
+		return err
+	}
+	return no(fmt.Sprintf("judge the password of role %q: PostgreSQL accepts any password on this path", r.name),
+		"let `postgres-url` name PostgreSQL itself, and pg_hba.conf ask for scram-sha-256")
+}

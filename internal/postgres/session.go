@@ -1,0 +1,139 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+const (
+	answerTimeout = 10 * time.Second // for a statement that has nothing to wait for
+	alterTimeout  = 30 * time.Second // for ALTER ROLE, whose commit may wait for a standby
+	lockTimeout   = "5s"             // for the locks that other statements hold
+	hangUpTimeout = 3 * time.Second
+)
+
+// session is one connection of the administrator. Probes and logins go to the
+// very server that it is connected to, whatever its name resolves to meanwhile.
+type session struct {
+	db      *Database
+	conn    *pgx.Conn
+	address string        // of that server; empty where only the tunnel knows
+	done    chan struct{} // closed when the session is closed on purpose
+}
+
+// open connects the administrator and makes sure that what answers is a server
+// and not a pooler, on which neither a session lock nor a setting would hold.
+func (d *Database) open(ctx context.Context) (*session, error) {
+	conn, err := d.connect(ctx, d.admin, way{options: d.options})
+	if err != nil {
+		return nil, connecting(err)
+	}
+	s := &session{db: d, conn: conn, done: make(chan struct{})}
+	if d.place.direct && d.place.network == "tcp" {
+		s.address = conn.PgConn().Conn().RemoteAddr().String()
+	}
+	if err := s.prepare(ctx); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *session) prepare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	var pid uint32
+	if err := s.conn.QueryRow(ctx, "SELECT pg_catalog.pg_backend_pid()").Scan(&pid); err != nil {
+		return unknown("ask PostgreSQL who answers", err)
+	}
+	if pid != s.conn.PgConn().PID() {
+		return no("connect to PostgreSQL: a connection pooler answers, on which no lock holds",
+			"let `postgres-url` name PostgreSQL itself, not PgBouncer or another pooler")
+	}
+	_, err := s.conn.Exec(ctx, `SELECT set_config('search_path', 'pg_catalog', false), set_config('statement_timeout', '0', false),
+		set_config('lock_timeout', $1, false), set_config('tcp_keepalives_idle', '10', false),
+		set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '3', false)`, lockTimeout)
+	if err != nil {
+		return unknown("prepare the session", err)
+	}
+	// So that the server notices a client that died inside a statement. Older
+	// servers and some systems do not have it.
+	if _, err := s.conn.Exec(ctx, "SET client_connection_check_interval = '2s'"); serverError(err) == nil && err != nil {
+		return unknown("prepare the session", err)
+	}
+	return nil
+}
+
+// close ends the session, and with it whatever pg_stat_activity shows of it.
+func (s *session) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), hangUpTimeout)
+	defer cancel()
+	close(s.done)
+	_ = s.conn.Close(ctx) // it is gone either way
+}
+
+func (s *session) isLost() bool { return s.conn.IsClosed() }
+
+// with lends use the session that holds the lock, or one of its own.
+func (d *Database) with(ctx context.Context, use func(*session) error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.held != nil && !d.held.isLost() {
+		return use(d.held)
+	}
+	s, err := d.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return use(s)
+}
+
+// row asks one question that a healthy server answers at once.
+func (s *session) row(ctx context.Context, sql string, args []any, into ...any) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	return s.conn.QueryRow(ctx, sql, args...).Scan(into...)
+}
+
+// facts are what the server says of itself and of the administrator.
+type facts struct {
+	standby    bool
+	admin      string // current_user
+	login      string // session_user: another one after SET ROLE
+	iterations int    // of a new verifier
+	readable   bool   // the administrator may read the stored verifiers
+}
+
+func (s *session) facts(ctx context.Context) (facts, error) {
+	var f facts
+	err := s.row(ctx, `SELECT pg_is_in_recovery(), current_user::text, session_user::text, greatest($1::int, current_setting('scram_iterations', true)::int),
+		has_column_privilege('pg_authid', 'rolname', 'SELECT') AND has_column_privilege('pg_authid', 'rolpassword', 'SELECT')`,
+		[]any{leastIterations}, &f.standby, &f.admin, &f.login, &f.iterations, &f.readable)
+	if err != nil {
+		return f, unknown("ask PostgreSQL about itself", err)
+	}
+	return f, nil
+}
+
+// major is the server's version, 16 for 16.14; 0 where it says nothing legible.
+func (s *session) major() int {
+	var n int
+	_, _ = fmt.Sscanf(s.conn.PgConn().ParameterStatus("server_version"), "%d", &n)
+	return n
+}
+
+// stored reads the verifier of role; zero: it has none. The administrator must
+// be allowed to.
+func (s *session) stored(ctx context.Context, role string) (secret.Value, error) {
+	var text string
+	if err := s.row(ctx, "SELECT coalesce(rolpassword, '') FROM pg_authid WHERE rolname = $1", []any{role}, &text); err != nil {
+		return secret.Value{}, unknown("read the stored verifier of role "+quote(role), err)
+	}
+	return s.db.keep(text), nil
+}
