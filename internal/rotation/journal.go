@@ -120,7 +120,10 @@ func decode(d secret.Document, keep func(string) secret.Value) (state, error) {
 	if s.Previous, s.Former, err = unpack(d.Data[keyPrevious], keep); err != nil {
 		return state{}, damaged(fmt.Errorf("read %q: %w", keyPrevious, err))
 	}
-	return s, s.check()
+	if err := s.check(); err != nil {
+		return state{}, err
+	}
+	return s, nil
 }
 
 // check refuses a journal that this version cannot finish.
@@ -148,7 +151,8 @@ func (s state) check() error {
 	return nil
 }
 
-// highestEpoch keeps a forged epoch from overflowing at the next claim.
+// highestEpoch is never reached by claims: it keeps a forged one from
+// overflowing.
 const highestEpoch = 1 << 53
 
 func decodeEpoch(text string) (int64, error) {
@@ -156,7 +160,7 @@ func decodeEpoch(text string) (int64, error) {
 		return 0, nil
 	}
 	epoch, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || epoch < 0 || epoch > highestEpoch {
+	if err != nil || epoch < 0 || epoch >= highestEpoch {
 		return 0, fmt.Errorf("its epoch %q is no number of a claim", text)
 	}
 	return epoch, nil
@@ -229,7 +233,9 @@ func unpack(v secret.Value, keep func(string) secret.Value) (c secret.Credential
 		if c.Keys == nil {
 			c.Keys = map[string]secret.Value{}
 		}
-		c.Keys[key] = keep(string(raw))
+		if c.Keys[key] = secret.New(string(raw)); string(raw) != s.User {
+			c.Keys[key] = keep(string(raw))
+		}
 	}
 	former.RotationID = s.RotationID
 	if s.RotatedAt != nil {

@@ -50,14 +50,14 @@ func (r *run) preflight(ctx context.Context) (string, error) {
 	if r.state.Phase != Idle {
 		_, warnings, err := r.Database.Plan(ctx, role)
 		r.warn(warnings...)
-		return "the database can be judged", err
+		return "the database can be judged", errors.Join(err, r.Undiscovered)
 	}
 	if r.fresh.IsZero() {
 		r.fresh = r.Generate()
 	}
 	lines := r.ask(ctx, r.questions(role))
 	r.keepPlan(lines)
-	var errs []error
+	errs := []error{r.Undiscovered}
 	for _, line := range lines {
 		r.warn(line.Warnings...)
 		errs = append(errs, line.Err)

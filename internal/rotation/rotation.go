@@ -52,6 +52,9 @@ type Rotation struct {
 	// Discovered says that Workloads is what the cluster shows now, not a list
 	// that somebody wrote: a recorded workload that is missing in it is gone.
 	Discovered bool
+	// Undiscovered is why Workloads is not complete. It ends a run before the
+	// first write, together with everything else that the preflight finds.
+	Undiscovered error
 	// Role is the role to rotate; empty: the user that is served.
 	Role string
 
