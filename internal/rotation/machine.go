@@ -32,6 +32,7 @@ type run struct {
 	sent    time.Time // when this run sent ALTER ROLE, by its own clock; it may not have arrived
 	shut    time.Time // when it sent the one that shut the former password out
 	changed time.Time // when the database had done it, by the database's clock
+	unsure  bool      // a rotation may have been written into the journal, or not
 	wrote   bool      // this run has written the pending credential into the served Secret
 	because error     // what turned the rotation back
 
@@ -183,7 +184,7 @@ func (r *run) claim(ctx context.Context) (string, error) {
 	if until := next.Record.PreviousUntil; next.Phase == Idle && until != nil && r.Now().After(*until) {
 		next.Previous, next.Former, next.Record.PreviousUntil = secret.Credential{}, secret.Stamp{}, nil
 	}
-	if next.Epoch > highestEpoch {
+	if next.Epoch >= highestEpoch {
 		return "", damaged(fmt.Errorf("the epoch %d is no number of a claim", next.Epoch-1))
 	}
 	if err := r.save(ctx, next); err != nil {
@@ -222,10 +223,13 @@ func (r *run) raise(ctx context.Context, epoch int64) error {
 // save writes the journal. Where the answer got lost it reads back what is there.
 func (r *run) save(ctx context.Context, next state) error {
 	wanted, err := next.encode()
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case ctx.Err() != nil:
+		return fmt.Errorf("write the journal: %w", context.Cause(ctx))
 	}
-	return insist(ctx, func(ctx context.Context) error {
+	err = insist(ctx, func(ctx context.Context) error {
 		stored, err := r.Journal.Save(ctx, wanted)
 		if err != nil {
 			stored, err = r.arrivedAnyway(ctx, wanted, err)
@@ -237,6 +241,8 @@ func (r *run) save(ctx context.Context, next state) error {
 		r.state = next
 		return nil
 	})
+	r.unsure = err != nil && ClassOf(err) == Unavailable && next.Phase != Idle
+	return err
 }
 
 // arrivedAnyway tells a write whose answer got lost from one that was refused.

@@ -122,12 +122,10 @@ func (r *run) stoppedAs(err error) Status {
 		return StatusBusy
 	case errors.As(err, new(*mismatch)):
 		return StatusRefused
-	case r.unfinished():
+	case r.unfinished(), r.unsure:
 		return StatusUnfinished
 	case class == Conflict:
 		return StatusBusy
-	case r.result.FailedStep == "journal" && class == Unavailable:
-		return StatusUnfinished // the write may have arrived
 	case r.claimed == 0 && (r.result.FailedStep == "preflight" || class == Refused || class == Missing):
 		return StatusRefused
 	}

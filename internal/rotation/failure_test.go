@@ -1,0 +1,316 @@
+package rotation_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgrotate/pgrotate/internal/rotation"
+)
+
+// TestFailureTable holds what each failure does, row by row.
+func TestFailureTable(t *testing.T) {
+	alter, serve := "1 Database.Set 1", "1 Served.Set 2"
+	copyIt, github := "1 "+cluster+".Set 1", "1 "+remote+".Set 1"
+	restart, login, arrived := "1 Restart "+inPod+" 1", "1 Database.Holds 4", "1 "+remote+".Verify 1"
+	for _, row := range []struct {
+		call  string
+		fault fault
+		stop  bool // on-failure: stop
+		want  rotation.Status
+		exit  int
+		phase string
+		opens string
+	}{
+		{alter, refuse, false, rotation.StatusRolledBack, 1, "idle", birth},
+		{serve, refuse, false, rotation.StatusRolledBack, 1, "idle", birth},
+		{copyIt, refuse, false, rotation.StatusRolledBack, 1, "idle", birth},
+		{github, refuse, false, rotation.StatusRolledBack, 1, "idle", birth},
+		{restart, refuse, false, rotation.StatusRolledBack, 1, "idle", birth},
+		{login, refuse, false, rotation.StatusRolledBack, 1, "idle", birth},
+		{arrived, refuse, false, rotation.StatusRolledBack, 1, "idle", birth},
+		{alter, refuse, true, rotation.StatusUnfinished, 3, "forward", birth},
+		{serve, refuse, true, rotation.StatusUnfinished, 3, "forward", "NewPassword1"},
+		{restart, refuse, true, rotation.StatusUnfinished, 3, "forward", "NewPassword1"},
+		{github, refuse, true, rotation.StatusUnfinished, 3, "forward", "NewPassword1"},
+		{alter, failBefore, false, rotation.StatusUnfinished, 3, "forward", birth},
+		{alter, failAfter, false, rotation.StatusUnfinished, 3, "forward", "NewPassword1"},
+		{serve, failBefore, false, rotation.StatusRotated, 0, "idle", "NewPassword1"},
+		{serve, failAfter, false, rotation.StatusRotated, 0, "idle", "NewPassword1"},
+		{copyIt, failBefore, false, rotation.StatusUnfinished, 3, "forward", "NewPassword1"},
+		{restart, failAfter, false, rotation.StatusUnfinished, 3, "forward", "NewPassword1"},
+		{github, failBefore, false, rotation.StatusUnfinished, 3, "forward", "NewPassword1"},
+		{login, failBefore, false, rotation.StatusRotated, 0, "idle", "NewPassword1"},
+		{arrived, failBefore, false, rotation.StatusUnfinished, 3, "forward", "NewPassword1"},
+		{alter, cutBefore, false, rotation.StatusRotated, 0, "idle", "NewPassword1"},
+		{alter, cutAfter, false, rotation.StatusRotated, 0, "idle", "NewPassword1"},
+		{"1 Journal.Save 1", refuse, false, rotation.StatusRefused, 2, "idle", birth},
+		{"1 Journal.Save 2", refuse, false, rotation.StatusFailed, 2, "idle", birth},
+		{"1 Journal.Save 2", failAfter, false, rotation.StatusRotated, 0, "idle", "NewPassword1"},
+		{"1 Journal.Save 3", failAfter, false, rotation.StatusRotated, 0, "idle", "NewPassword1"},
+		{"1 Lock.Check 1", cutBefore, false, rotation.StatusRotated, 0, "idle", "NewPassword1"},
+	} {
+		t.Run(fmt.Sprintf("%s, %v, stop %v", row.call, row.fault, row.stop), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.policy.GoBack = !row.stop
+				w.script[row.call] = row.fault
+				res, _ := w.run(rotate)
+				expect(t, res, row.want, row.exit)
+				if len(w.script) != 0 {
+					t.Errorf("the call %q was never made: %q", row.call, w.calls)
+				}
+				if w.phase() != row.phase || !w.opens(row.opens) {
+					t.Errorf("the journal is %s, want %s; %q opens the door: %v", w.phase(), row.phase, row.opens, w.opens(row.opens))
+				}
+				w.policy.GoBack = true
+				w.run(resume)
+				w.settled(t, w.served.keys["password"])
+			})
+		})
+	}
+}
+
+func (w *world) kubernetesGone(*process) {
+	w.down = func(what string) bool {
+		return strings.HasPrefix(what, "Served.") || strings.HasPrefix(what, "Journal.")
+	}
+}
+
+func TestClusterGoneRightAfterAlterPutsTheFormerPasswordBack(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.hooks["1 Served.Set 2"] = w.kubernetesGone
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusUnfinished, 3)
+		if !w.opens(birth) || w.phase() != "forward" || res.RefusedWindow == 0 {
+			t.Errorf("the former password opens the door: %v; the journal is %s; window %v", w.opens(birth), w.phase(), res.RefusedWindow)
+		}
+		w.down = func(string) bool { return false }
+		res, _ = w.run(resume)
+		expect(t, res, rotation.StatusRotated, 0)
+		w.settled(t, "NewPassword1")
+	})
+}
+
+func TestClusterGoneAndNoWayBackLeavesTheDatabaseAlone(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.policy.GoBack = false
+		w.hooks["1 Served.Set 2"] = w.kubernetesGone
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusUnfinished, 3)
+		if w.opens(birth) {
+			t.Error("the password was put back although on-failure is stop")
+		}
+	})
+}
+
+func TestSecretThatNobodyMayWriteAnyMorePutsTheFormerPasswordBack(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.script["1 Served.Set 2"], w.script["1 Served.Set 3"] = refuse, refuse
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusUnfinished, 3)
+		if !w.opens(birth) {
+			t.Error("the pods can read no password that opens the door")
+		}
+	})
+}
+
+func TestClusterGoneAfterThePodsReadTheNewPasswordKeepsIt(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.sick = func(_, mark string) bool { return !strings.HasSuffix(mark, "-back") }
+		w.hooks["1 Served.Set 3"] = w.kubernetesGone // the fence of the way back
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusUnfinished, 3)
+		if w.opens(birth) {
+			t.Error("the password that the pods were given was taken from them")
+		}
+	})
+}
+
+// A session may be lost late, too, by an oracle that asks through it.
+func TestClusterGoneAfterALostSessionKeepsWhatThePodsRead(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.script["1 Database.Holds 4"] = cutAfter
+		w.hooks["1 Served.Set 4"] = w.kubernetesGone
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusUnfinished, 3)
+		if w.opens(birth) {
+			t.Error("the password that the pods were given was taken from them")
+		}
+	})
+}
+
+func TestConflictStopsAndCompensatesNothing(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.hooks["1 Served.Set 2"] = func(*process) { w.served.stamp.Epoch += 5 }
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusUnfinished, 3)
+		if w.opens(birth) || w.phase() != "forward" {
+			t.Errorf("something was compensated: the journal is %s", w.phase())
+		}
+		if rotation.ClassOf(res.Err) != rotation.Conflict {
+			t.Errorf("class %q", rotation.ClassOf(res.Err))
+		}
+		w.run(resume)
+		w.settled(t, "NewPassword1")
+	})
+}
+
+func TestSecretChangedByAnotherBeforeTheProof(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.hooks["1 Served.Look 4"] = func(*process) { w.served.keys["password"] = "by hand" }
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusUnfinished, 3)
+		says(t, res.Err, "somebody else changed it meanwhile")
+		w.run(resume)
+		w.settled(t, "NewPassword1")
+	})
+}
+
+func TestForeignPasswordIsOverwrittenForwardAndSaid(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.crashAt(t, "1 Journal.Save 2")
+		w.accepts = w.verifier("by hand")
+		res, _ := w.run(resume)
+		w.broken = nil // the foreign password is stored nowhere, and pgrotate cannot know it
+		expect(t, res, rotation.StatusRotated, 0)
+		if len(res.Warnings) != 1 || !strings.Contains(res.Warnings[0], "somebody else changed it") {
+			t.Errorf("warnings %q", res.Warnings)
+		}
+	})
+}
+
+func TestForeignPasswordStopsTheWayBack(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.sick = func(_, mark string) bool { return !strings.HasSuffix(mark, "-back") }
+		w.crashAt(t, "1 Journal.Save 3")
+		foreign := w.verifier("by hand")
+		w.accepts = foreign
+		res, _ := w.run(resume)
+		w.broken = nil
+		expect(t, res, rotation.StatusUnfinished, 3)
+		says(t, res.Err, "somebody else has changed it meanwhile", "the journal stays open")
+		if w.accepts != foreign || w.phase() != "back" {
+			t.Errorf("the foreign password was overwritten, or the journal is %s", w.phase())
+		}
+	})
+}
+
+func TestRoleThatMayNotLogIn(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.nologin = true
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusRefused, 2)
+		says(t, res.Err, "NOLOGIN", "ALTER ROLE")
+	})
+}
+
+// Pods that never read the new password are not restarted on the way back,
+// even when the write of it arrives late.
+func TestWayBackRestartsNobodyWhereNobodyReadTheNewPassword(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.script["1 Database.Set 1"] = refuse
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusRolledBack, 1)
+		if len(res.Workloads) != 0 || w.sets[inPod].mark != "" {
+			t.Errorf("restarted: %v", res.Workloads)
+		}
+	})
+}
+
+func TestLateWriteCannotSlipIntoTheWayBack(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		stale := w.served.version
+		w.hooks["1 Served.Set 2"] = func(*process) { stale = w.served.version }
+		w.script["1 Served.Set 2"] = refuse
+		w.hooks["1 Database.Set 2"] = func(*process) { // a proxy delivers the refused write once more, and a pod restarts
+			if w.served.version == stale {
+				w.served.keys["password"] = "NewPassword1"
+				w.restart(inPod, "")
+				w.sets[inPod].pods[0] = pod{"", w.served.keys["password"]}
+			}
+		}
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusRolledBack, 1)
+		w.settled(t, birth)
+	})
+}
+
+func TestForwardTimeLeavesRoomForTheWayBack(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.policy.Timeout, w.policy.RolloutTimeout = 22*time.Minute, 10*time.Minute
+		w.rollout = 12 * time.Minute
+		w.hooks["1 Served.Set 3"] = func(*process) { w.rollout = 9 * time.Minute }
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusRolledBack, 1)
+		says(t, res.Err, "not proven before the time for it was over")
+		w.settled(t, birth)
+		if res.Elapsed != 20*time.Minute {
+			t.Errorf("it took %v", res.Elapsed)
+		}
+	})
+}
+
+func TestTimeoutOfTheWayBackLeavesItOpen(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.rollout = time.Hour
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusUnfinished, 3)
+		if w.phase() != "back" {
+			t.Errorf("the journal is %s", w.phase())
+		}
+		w.rollout = time.Minute
+		res, _ = w.run(resume)
+		expect(t, res, rotation.StatusRolledBack, 1)
+		w.settled(t, birth)
+	})
+}
+
+// A server that is gone may look like one that thinks.
+func TestSilentClusterIsGivenUp(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		res, _ := w.run(rotate, func(r *rotation.Rotation) { r.Served = silentServed{r.Served} })
+		expect(t, res, rotation.StatusUnfinished, 3)
+		if !w.opens(birth) || res.Elapsed > time.Minute {
+			t.Errorf("the former password opens the door: %v, after %v", w.opens(birth), res.Elapsed)
+		}
+	})
+}
+
+func TestRefusedCopyOnTheWayBackStillRestartsThePods(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.rollout = time.Second
+		w.script["1 "+remote+".Set 1"], w.script["1 "+remote+".Set 2"] = refuse, refuse
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusUnfinished, 3)
+		for _, p := range w.sets[inPod].pods {
+			if !w.opens(p.password) {
+				t.Error("a pod was left with a password that the database refuses")
+			}
+		}
+		res, _ = w.run(resume)
+		expect(t, res, rotation.StatusRolledBack, 1)
+		w.settled(t, birth)
+	})
+}
+
+func TestClassOfSeveral(t *testing.T) {
+	plain, unhealthy, lost := errors.New("timeout"), &failed{"unhealthy", "pods"}, &failed{"lost", "session"}
+	for _, c := range []struct {
+		err  error
+		want rotation.Class
+	}{
+		{plain, rotation.Unavailable},
+		{errors.Join(plain, unhealthy), rotation.Unhealthy},
+		{fmt.Errorf("step: %w", errors.Join(unhealthy, lost)), rotation.Lost},
+		{errors.Join(nil, context.Canceled), rotation.Unavailable},
+		{fmt.Errorf("hidden: %v", unhealthy), rotation.Unavailable},
+		{&failed{"", "none"}, rotation.Unavailable},
+	} {
+		if got := rotation.ClassOf(c.err); got != c.want {
+			t.Errorf("%v has class %q, want %q", c.err, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,310 @@
+package rotation_test
+
+import (
+	"context"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/pgrotate/pgrotate/internal/rotation"
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+type lockPort struct{ p *process }
+
+func (l lockPort) Acquire(ctx context.Context, base string, wait time.Duration) (string, string, error) {
+	w, deadline := l.p.w, time.After(wait)
+	for {
+		var freed chan struct{}
+		err := l.p.call(ctx, "Lock.Acquire", func() error {
+			if w.holder == nil {
+				w.holder, l.p.session = l.p, true
+				return nil
+			}
+			freed = w.freed
+			return nil
+		})
+		if err != nil || freed == nil {
+			return w.system, w.lockdb, err
+		}
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return "", "", ctx.Err()
+		case <-deadline:
+			return "", "", &failed{"busy", "lock of role " + base + " is held"}
+		}
+	}
+}
+
+func (l lockPort) Check(ctx context.Context) (clock time.Time, err error) {
+	err = l.p.call(ctx, "Lock.Check", func() error {
+		clock = time.Now()
+		return l.p.alive()
+	})
+	return clock, err
+}
+
+func (l lockPort) Release() {
+	l.p.w.mu.Lock()
+	defer l.p.w.mu.Unlock()
+	l.p.w.free(l.p)
+}
+
+// alive tells whether the session still holds the lock.
+func (p *process) alive() error {
+	if !p.session || p.w.holder != p {
+		return errLost
+	}
+	return nil
+}
+
+type databasePort struct{ p *process }
+
+func (d databasePort) Plan(ctx context.Context, name string) (string, []string, error) {
+	return "new verifier", nil, d.p.call(ctx, "Database.Plan", func() error {
+		if name != role {
+			return &failed{"refused", "role " + name + " does not exist"}
+		}
+		return d.p.alivePlan()
+	})
+}
+
+// alivePlan: a plan takes no lock, so it has a session of its own.
+func (p *process) alivePlan() error {
+	if p.w.holder == p && !p.session {
+		return errLost
+	}
+	return nil
+}
+
+func (d databasePort) Verifier(ctx context.Context, password secret.Value) (v secret.Value, err error) {
+	err = d.p.call(ctx, "Database.Verifier", func() error {
+		v = secret.New(d.p.w.verifier(password.Reveal()))
+		return nil
+	})
+	return v, err
+}
+
+func (d databasePort) Stored(ctx context.Context, c secret.Credential) (v secret.Value, err error) {
+	err = d.p.call(ctx, "Database.Stored", func() error {
+		if !d.p.w.opens(c.Password.Reveal()) {
+			return &failed{"refused", "the credential does not open the door"}
+		}
+		v = secret.New(d.p.w.accepts)
+		return d.p.alive()
+	})
+	return v, err
+}
+
+func (d databasePort) Holds(ctx context.Context, c secret.Credential) (verdict secret.Verdict, err error) {
+	err = d.p.call(ctx, "Database.Holds", func() error {
+		w := d.p.w
+		right := w.opens(c.Password.Reveal())
+		if !c.Verifier.IsZero() { // the salt decides, without a login
+			right = w.accepts == c.Verifier.Reveal()
+		}
+		switch {
+		case c.User != role || !right:
+			verdict = secret.No
+		case w.nologin:
+			verdict = secret.Closed
+		default:
+			verdict = secret.Yes
+		}
+		return nil
+	})
+	if err != nil {
+		verdict = secret.Unknown
+	}
+	return verdict, err
+}
+
+func (d databasePort) Set(ctx context.Context, c secret.Credential) (clock time.Time, err error) {
+	err = d.p.call(ctx, "Database.Set", func() error {
+		if err := d.p.alive(); err != nil {
+			return err
+		}
+		clock = time.Now()
+		d.p.w.accepts = c.Verifier.Reveal()
+		d.p.w.writes++
+		return nil
+	})
+	return clock, err
+}
+
+type servedPort struct{ p *process }
+
+func (servedPort) String() string { return `Secret "prod/postgres-credentials"` }
+
+var mapped = []string{"username", "password", "url"}
+
+func (s servedPort) Plan(ctx context.Context, _ secret.Credential) (string, []string, error) {
+	return "3 keys", nil, s.p.call(ctx, "Served.Plan", func() error { return nil })
+}
+
+func (s servedPort) Look(ctx context.Context) (snap secret.Snapshot, err error) {
+	err = s.p.call(ctx, "Served.Look", func() error {
+		held := s.p.w.served
+		if held == nil {
+			return errMissing
+		}
+		c := secret.Credential{User: held.keys["username"], Password: secret.New(held.keys["password"]), Keys: map[string]secret.Value{}}
+		for _, key := range mapped {
+			if text, ok := held.keys[key]; ok {
+				c.Keys[key] = secret.New(text)
+			}
+		}
+		snap = secret.Snapshot{UID: held.uid, RotationID: held.stamp.RotationID, RotatedAt: held.stamp.RotatedAt,
+			Epoch: held.stamp.Epoch, Created: held.created, Credential: c}
+		return nil
+	})
+	return snap, err
+}
+
+var errMissing = &failed{"missing", "there is no such Secret"}
+
+func (s servedPort) Render(keys map[string]secret.Value, c secret.Credential) (secret.Credential, error) {
+	url := keys["url"].Reveal()
+	start, end := strings.Index(url, "://")+3, strings.LastIndex(url, "@")
+	if start < 3 || end < start {
+		return c, &failed{"refused", `edit key "url": it is no URL`}
+	}
+	c.Keys = map[string]secret.Value{"username": secret.New(c.User), "password": c.Password,
+		"url": secret.New(url[:start] + c.User + ":" + c.Password.Reveal() + url[end:])}
+	return c, nil
+}
+
+func (s servedPort) Set(ctx context.Context, c secret.Credential, stamp secret.Stamp) error {
+	return s.p.call(ctx, "Served.Set", func() error {
+		held := s.p.w.served
+		switch {
+		case held == nil:
+			return errMissing
+		case held.stamp.Epoch > stamp.Epoch:
+			return &failed{"conflict", "a higher epoch is there"}
+		}
+		if c.Keys == nil {
+			stamp.RotationID, stamp.RotatedAt = held.stamp.RotationID, held.stamp.RotatedAt
+		}
+		next := maps.Clone(held.keys)
+		for key, value := range c.Keys {
+			next[key] = value.Reveal()
+		}
+		stamp.RotatedAt = stamp.RotatedAt.UTC().Round(0) // as an annotation keeps it
+		if stamp == held.stamp && maps.Equal(next, held.keys) {
+			return nil
+		}
+		held.keys, held.stamp, held.version = next, stamp, s.p.w.version()
+		s.p.w.writes++
+		return nil
+	})
+}
+
+// silentServed never answers once the password has changed.
+type silentServed struct{ rotation.Served }
+
+func (s silentServed) Set(ctx context.Context, c secret.Credential, stamp secret.Stamp) error {
+	if c.Keys == nil {
+		return s.Served.Set(ctx, c, stamp)
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+type copyPort struct {
+	p    *process
+	name string
+}
+
+func (c copyPort) String() string { return c.name }
+
+func (c copyPort) Plan(ctx context.Context, _ secret.Credential) (string, []string, error) {
+	return "update", nil, c.p.call(ctx, "Plan "+c.name, func() error { return nil })
+}
+
+func (c copyPort) Set(ctx context.Context, cred secret.Credential) error {
+	return c.p.call(ctx, c.name+".Set", func() error {
+		c.p.w.copies[c.name] = copied{cred.User, cred.Password.Reveal(), time.Now()}
+		c.p.w.writes++
+		return nil
+	})
+}
+
+func (c copyPort) Verify(ctx context.Context, cred secret.Credential) (at time.Time, err error) {
+	err = c.p.call(ctx, c.name+".Verify", func() error {
+		held := c.p.w.copies[c.name]
+		if at = held.at; held.password != cred.Password.Reveal() {
+			return &failed{"unhealthy", c.name + " was not updated"}
+		}
+		return nil
+	})
+	return at, err
+}
+
+type workloadPort struct {
+	p    *process
+	name string
+}
+
+func (l workloadPort) String() string { return l.name }
+
+func (l workloadPort) Plan(ctx context.Context) (string, []string, error) {
+	return "restart", nil, l.p.call(ctx, "Plan "+l.name, func() error { return nil })
+}
+
+func (l workloadPort) Restart(ctx context.Context, mark string, progress func(string)) error {
+	progress("restarting")
+	select {
+	case <-time.After(l.p.w.rollout):
+	case <-ctx.Done():
+	}
+	return l.p.call(ctx, "Restart "+l.name, func() error {
+		w := l.p.w
+		w.restart(l.name, mark)
+		for _, p := range w.sets[l.name].pods {
+			if !w.opens(p.password) || w.sick(l.name, mark) {
+				return &failed{"unhealthy", l.name + " did not come up"}
+			}
+		}
+		return nil
+	})
+}
+
+type journalPort struct{ p *process }
+
+func (journalPort) String() string { return `Secret "prod/postgres-credentials-rotation"` }
+
+func (j journalPort) Plan(ctx context.Context) error {
+	return j.p.call(ctx, "Journal.Plan", func() error { return nil })
+}
+
+func (j journalPort) Load(ctx context.Context) (d secret.Document, err error) {
+	err = j.p.call(ctx, "Journal.Load", func() error {
+		d = clone(j.p.w.journal)
+		return nil
+	})
+	return d, err
+}
+
+func (j journalPort) Save(ctx context.Context, d secret.Document) (stored secret.Document, err error) {
+	err = j.p.call(ctx, "Journal.Save", func() error {
+		if d.Version != j.p.w.journal.Version {
+			return &failed{"conflict", "the journal was changed"}
+		}
+		stored = clone(d)
+		stored.Version = j.p.w.version()
+		j.p.w.journal = clone(stored)
+		j.p.w.writes++
+		return nil
+	})
+	if err != nil {
+		return secret.Document{}, err
+	}
+	return stored, nil
+}
+
+func clone(d secret.Document) secret.Document {
+	d.Annotations, d.Data = maps.Clone(d.Annotations), maps.Clone(d.Data)
+	return d
+}

@@ -1,0 +1,355 @@
+package rotation_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pgrotate/pgrotate/internal/rotation"
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+func TestKilledAfterAlterIsFinishedByTheNextRun(t *testing.T) {
+	for _, next := range []func(*rotation.Rotation, context.Context) rotation.Result{resume, rotate} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.crashAt(t, "1 Database.Set 1")
+			res, _ := w.run(next)
+			expect(t, res, rotation.StatusRotated, 0)
+			w.settled(t, "NewPassword1") // a rotate that finds one to finish does not make another
+		})
+	}
+}
+
+func TestRotateMakesItsOwnAfterAWayBackItFound(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.sick = func(_, mark string) bool { return mark == "id2" }
+		w.crashAt(t, "1 Journal.Save 3") // the way back is decided
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusRotated, 0)
+		w.settled(t, "NewPassword2")
+		if res.Err != nil || res.RotationID != w.served.stamp.RotationID {
+			t.Errorf("rotation %q, error %v", res.RotationID, res.Err)
+		}
+	})
+}
+
+func TestRotateThatMayNotMakeItsOwnAfterAWayBack(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.sick = func(_, mark string) bool { return mark == "id2" }
+		w.crashAt(t, "1 Journal.Save 3")
+		w.script["2 Plan "+remote+" 1"] = refuse
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusRolledBack, 1)
+		says(t, res.Err, remote)
+		w.settled(t, birth)
+	})
+}
+
+func TestLostLockOnTheWayBackDoesNotStartItAnew(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.sick = func(_, mark string) bool { return !strings.HasSuffix(mark, "-back") }
+		w.script["1 Database.Set 2"] = cutBefore
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusRolledBack, 1)
+		if res.FailedStep != "restart" || res.RotationID == "" {
+			t.Errorf("failed step %q of %q", res.FailedStep, res.RotationID)
+		}
+		w.settled(t, birth)
+	})
+}
+
+func TestLostLockIsResumedThreeTimes(t *testing.T) {
+	for losses, want := range []rotation.Status{1: rotation.StatusRotated, 2: rotation.StatusRotated, 3: rotation.StatusRotated, 4: rotation.StatusUnfinished} {
+		if want == "" {
+			continue
+		}
+		inWorld(t, func(t *testing.T, w *world) {
+			for n := range losses {
+				w.script[fmt.Sprintf("1 Database.Set %d", n+1)] = cutBefore
+			}
+			res, _ := w.run(rotate)
+			expect(t, res, want, map[rotation.Status]int{rotation.StatusRotated: 0, rotation.StatusUnfinished: 3}[want])
+		})
+	}
+}
+
+func TestLostAnswerOfAlterStillMeasuresTheWindow(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.rollout = time.Minute
+		w.script["1 Database.Set 1"] = cutAfter
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusRotated, 0)
+		if res.RefusedWindow != time.Minute || len(res.Warnings) != 1 {
+			t.Errorf("window %v, warnings %q", res.RefusedWindow, res.Warnings)
+		}
+	})
+}
+
+func TestLostLockThatAnotherRunTookIsLeftToIt(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.sick = func(name, mark string) bool { return mark == "id2" }
+		w.script["1 Database.Set 1"] = overtake
+		res, _ := w.run(rotate)
+		if rotation.ClassOf(res.Err) != rotation.Conflict {
+			t.Errorf("class %q of %v", rotation.ClassOf(res.Err), res.Err)
+		}
+		w.settled(t, birth)
+	})
+}
+
+func TestEveryInstantToldToStop(t *testing.T) {
+	var calls []string
+	inWorld(t, func(t *testing.T, w *world) {
+		w.run(rotate)
+		calls = slices.Clone(w.calls)
+	})
+	for _, call := range calls {
+		for _, f := range []fault{stopBefore, stopAfter} {
+			t.Run(call+", "+f.String(), func(t *testing.T) { toldToStop(t, call, f) })
+		}
+	}
+}
+
+func toldToStop(t *testing.T, call string, f fault) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.rollout = time.Minute
+		w.script[call] = f
+		res, _ := w.run(rotate)
+		if len(w.script) != 0 {
+			t.Fatalf("the call was never made")
+		}
+		if !w.opens(w.served.keys["password"]) {
+			t.Errorf("the run left the served password refused")
+		}
+		want := map[string]int{"idle": 2, "forward": 3}[w.phase()]
+		if call == "1 Journal.Save 2" {
+			want = 3 // it cannot know whether the write has arrived
+		}
+		if res.ExitCode() != want && res.Status != rotation.StatusRotated {
+			t.Errorf("status %q with exit code %d, the journal is %s", res.Status, res.ExitCode(), w.phase())
+		}
+		w.run(resume)
+		w.settled(t, w.served.keys["password"])
+	})
+}
+
+// openWith gives the next run other inputs than the rotation was started with.
+func TestOpenRotationRefusesOtherInputs(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*world)
+		input  func(*rotation.Rotation)
+		words  []string
+		status rotation.Status
+		exit   int
+	}{
+		{"another role", nil, func(r *rotation.Rotation) { r.Role = "other" }, []string{role, "other", "postgres-role"}, rotation.StatusRefused, 2},
+		{"another server", func(w *world) { w.system = "1" }, nil, []string{"system identifier", "postgres-url"}, rotation.StatusRefused, 2},
+		{"another lock database", func(w *world) { w.lockdb = "app" }, nil, []string{"lock database", "app"}, rotation.StatusRefused, 2},
+		{"another Secret", func(w *world) { w.served.uid = "9" }, nil, []string{"uid", "kubernetes-secret"}, rotation.StatusRefused, 2},
+		{"a copy left out", nil, func(r *rotation.Rotation) { r.RemoteCopies = nil }, []string{remote, "more targets are allowed"}, rotation.StatusUnfinished, 3},
+		{"a workload left out", nil, func(r *rotation.Rotation) { r.Workloads = r.Workloads[:1] }, []string{inPod2}, rotation.StatusUnfinished, 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.crashAt(t, "1 Served.Set 2")
+				if c.change != nil {
+					c.change(w)
+				}
+				if c.input == nil {
+					c.input = func(*rotation.Rotation) {}
+				}
+				writes := w.writes
+				for _, next := range []func(*rotation.Rotation, context.Context) rotation.Result{resume, rotate} {
+					res, _ := w.run(next, c.input)
+					expect(t, res, c.status, c.exit)
+					says(t, res.Err, c.words...)
+				}
+				if w.writes != writes {
+					t.Errorf("%d writes", w.writes-writes)
+				}
+			})
+		})
+	}
+}
+
+func TestOpenRotationTakesMoreTargetsAndGoneWorkloads(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.crashAt(t, "1 Served.Set 2")
+		w.copies["another"] = copied{}
+		res, _ := w.run(resume, func(r *rotation.Rotation) {
+			r.RemoteCopies = append(r.RemoteCopies, copyPort{r.Lock.(lockPort).p, "another"})
+			r.Workloads, r.Discovered = r.Workloads[1:], true
+		})
+		expect(t, res, rotation.StatusRotated, 0)
+		delete(w.sets, inPod)
+		w.settled(t, "NewPassword1")
+	})
+}
+
+func TestRoleThatTheSecretDoesNotServe(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		res, _ := w.run(rotate, func(r *rotation.Rotation) { r.Role = "other" })
+		expect(t, res, rotation.StatusRefused, 2)
+		says(t, res.Err, "other", role, "postgres-role")
+	})
+}
+
+func TestSecretRecreatedByHandIsFilled(t *testing.T) {
+	for _, at := range []string{"1 Database.Set 1", "1 Served.Set 2"} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.crashAt(t, at)
+			w.served = nil
+			res, _ := w.run(resume)
+			expect(t, res, rotation.StatusRefused, 2)
+			w.served = &servedSecret{uid: w.version(), version: w.version(), created: time.Now(), keys: map[string]string{"other": "stays"}}
+			w.highest[1] = 0
+			w.crashed(t, resume, "3 Served.Set 1") // it has the epoch now, and nothing else
+			res, _ = w.run(resume)
+			expect(t, res, rotation.StatusRotated, 0)
+			w.settled(t, "NewPassword1")
+		})
+	}
+}
+
+func (w *world) crashed(t *testing.T, do func(*rotation.Rotation, context.Context) rotation.Result, call string) {
+	t.Helper()
+	w.script[call] = crashAfter
+	if _, ended := w.run(do); ended {
+		t.Fatalf("the call %q was never made", call)
+	}
+}
+
+func TestSecretWithoutACredentialIsRefused(t *testing.T) {
+	for key, word := range map[string]string{"username": "no user name", "password": "no password"} {
+		inWorld(t, func(t *testing.T, w *world) {
+			delete(w.served.keys, key)
+			res, _ := w.run(rotate)
+			w.broken = nil
+			expect(t, res, rotation.StatusRefused, 2)
+			says(t, res.Err, word)
+		})
+	}
+}
+
+func TestDeletedJournalCostsNothingTheSecretHolds(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.crashAt(t, "1 Served.Set 2")
+		w.journal, w.highest[0] = secret.Document{}, 0
+		w.broken = nil
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusRotated, 0)
+		w.settled(t, "NewPassword2")
+		if epoch := w.served.stamp.Epoch; epoch < 2 {
+			t.Errorf("the epoch began anew: %d", epoch)
+		}
+	})
+}
+
+func TestDamagedJournalIsRefused(t *testing.T) {
+	note := func(name, value string) func(*secret.Document) {
+		return func(d *secret.Document) { d.Annotations["pgrotate.io/"+name] = value }
+	}
+	data := func(key, value string) func(*secret.Document) {
+		return func(d *secret.Document) { d.Data[key] = secret.New(value) }
+	}
+	for name, damage := range map[string]func(*secret.Document){
+		"unknown phase":        note("phase", "sideways"),
+		"no phase":             func(d *secret.Document) { delete(d.Annotations, "pgrotate.io/phase") },
+		"idle with a pending":  note("phase", "idle"),
+		"unknown mode":         note("mode", "emergency"),
+		"no rotation id":       note("rotation-id", ""),
+		"epoch of words":       note("epoch", "many"),
+		"negative epoch":       note("epoch", "-1"),
+		"epoch that overflows": note("epoch", "9223372036854775807"),
+		"highest epoch":        note("epoch", "9007199254740992"),
+		"record cut short":     note("record", `{"version":1,`),
+		"version of tomorrow":  note("record", `{"version":2}`),
+		"other strategy":       note("record", `{"version":1,"strategy":"alternate","base":"alfred_user"}`),
+		"role of another":      note("record", `{"version":1,"strategy":"in-place","base":"postgres"}`),
+		"pending gone":         func(d *secret.Document) { delete(d.Data, "pending") },
+		"previous gone":        func(d *secret.Document) { delete(d.Data, "previous") },
+		"pending cut short":    data("pending", `{"user":"alfred_user","pass`),
+		"pending of another":   data("pending", `{"user":"postgres","password":"x","verifier":"y"}`),
+		"pending unverified":   data("pending", `{"user":"alfred_user","password":"x"}`),
+		"previous without key": data("previous", `{"user":"alfred_user","password":"x","verifier":"y"}`),
+		"key not base64":       data("previous", `{"user":"alfred_user","password":"x","verifier":"y","keys":{"password":"%"}}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.crashAt(t, "1 Served.Set 2")
+				damage(&w.journal)
+				w.highest[0] = -1
+				writes := w.writes
+				for _, next := range []func(*rotation.Rotation, context.Context) rotation.Result{resume, rotate, plan} {
+					res, _ := w.run(next)
+					expect(t, res, rotation.StatusRefused, res.ExitCode())
+					says(t, res.Err, "read the journal", "nothing was changed")
+				}
+				if w.writes != writes {
+					t.Errorf("%d writes", w.writes-writes)
+				}
+			})
+		})
+	}
+}
+
+func TestBusyNamesTheOwner(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.rollout = 5 * time.Minute
+		var busy rotation.Result
+		w.hooks["1 Restart "+inPod+" 1"] = func(*process) { busy, _ = w.run(rotate) }
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusRotated, 0)
+		expect(t, busy, rotation.StatusBusy, 3)
+		says(t, busy.Err, "https://ci/run/1", "wait for it to end")
+	})
+}
+
+// TestRunsStartedTogetherMakeOneRotation starts each run before the first has
+// committed, from all at once to one at every moment of the rotation.
+func TestRunsStartedTogetherMakeOneRotation(t *testing.T) {
+	for _, apart := range []time.Duration{0, time.Second, 4 * time.Second} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.latency, w.rollout, w.policy.LockTimeout = time.Second, 20*time.Second, 5*time.Minute
+			const runs = 8
+			results := make([]rotation.Result, runs)
+			for i := range runs {
+				go func() {
+					<-time.After(time.Duration(i) * apart)
+					results[i], _ = w.run(rotate)
+				}()
+			}
+			<-time.After(20 * time.Minute)
+			synctest.Wait()
+			count := map[rotation.Status]int{}
+			for _, res := range results {
+				count[res.Status]++
+			}
+			if want := map[rotation.Status]int{rotation.StatusRotated: 1, rotation.StatusUnchanged: runs - 1}; !maps.Equal(count, want) {
+				t.Errorf("%v apart: %v, want %v", apart, count, want)
+			}
+			w.settled(t, "NewPassword1")
+		})
+	}
+}
+
+func TestTwoProcessesOfOneRunAreToldApart(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		// The second claims, with the same owner and epoch, between the first one's look and claim.
+		w.hooks["1 Journal.Save 1"] = func(p *process) {
+			p.cut()
+			w.script["2 Journal.Save 2"] = crashBefore
+			w.run(rotate)
+		}
+		res, _ := w.run(rotate)
+		if rotation.ClassOf(res.Err) != rotation.Conflict {
+			t.Errorf("the claim of the other was taken for its own: %v", res.Err)
+		}
+	})
+}

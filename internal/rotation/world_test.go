@@ -1,0 +1,232 @@
+package rotation_test
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pgrotate/pgrotate/internal/rotation"
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+const (
+	role    = "alfred_user"
+	birth   = "OldPassword"
+	inPod   = "deployment/core"
+	inPod2  = "deployment/ingest"
+	cluster = "Secret other/copy"
+	remote  = "GitHub secret acme/shop PASSWORD"
+)
+
+// world is everything that a rotation touches, in memory, with the semantics
+// of the real things. After every call it checks what must always hold.
+type world struct {
+	mu sync.Mutex
+
+	// The database: one role, and the advisory lock that lives in a session.
+	accepts string // the stored verifier
+	nologin bool
+	holder  *process
+	freed   chan struct{} // closed when the lock is given back
+	salts   int
+
+	// The cluster.
+	served   *servedSecret // nil: it does not exist
+	journal  secret.Document
+	versions int // resourceVersions and uids given out
+	sets     map[string]*podSet
+	writes   int // of anything anywhere
+
+	// The other places.
+	copies map[string]copied
+
+	sick      func(workload, mark string) bool // whose pods come up wrong
+	policy    rotation.Policy
+	processes int
+	passwords int
+	ids       int
+	script    map[string]fault // what happens at which call
+	hooks     map[string]func(*process)
+	down      func(what string) bool // what does not answer
+	system    string
+	lockdb    string
+	rollout   time.Duration // how long a restart takes
+	latency   time.Duration // how long every call takes
+	calls     []string
+	late      []func() // requests that are still under way
+	highest   [2]int64 // epochs seen in the journal and in the served Secret
+	broken    []string // invariants that did not hold
+}
+
+type servedSecret struct {
+	uid, version string
+	created      time.Time
+	keys         map[string]string
+	stamp        secret.Stamp
+}
+
+type podSet struct {
+	mark string // of the template
+	pods []pod
+}
+
+type pod struct{ mark, password string }
+
+type copied struct {
+	user, password string
+	at             time.Time
+}
+
+func newWorld() *world {
+	w := &world{
+		freed:  make(chan struct{}),
+		sets:   map[string]*podSet{},
+		copies: map[string]copied{},
+		sick:   func(string, string) bool { return false },
+		script: map[string]fault{}, hooks: map[string]func(*process){},
+		down:   func(string) bool { return false },
+		system: "7000000000000000001", lockdb: "postgres",
+		policy: rotation.Policy{GoBack: true, KeepPrevious: 24 * time.Hour, LockTimeout: time.Minute,
+			Timeout: 30 * time.Minute, RolloutTimeout: 10 * time.Minute},
+	}
+	w.accepts = w.verifier(birth)
+	w.createSecret(birth)
+	for _, name := range []string{inPod, inPod2} {
+		w.sets[name] = &podSet{pods: []pod{{password: birth}, {password: birth}}}
+	}
+	for _, name := range []string{cluster, remote} {
+		w.copies[name] = copied{user: role, password: birth, at: time.Now()}
+	}
+	return w
+}
+
+func (w *world) createSecret(password string) {
+	w.served = &servedSecret{uid: w.version(), version: w.version(), created: time.Now(), keys: map[string]string{
+		"username": role, "password": password, "url": "postgres://" + role + ":" + password + "@db:5432/app?x=1", "other": "stays"}}
+}
+
+func (w *world) version() string {
+	w.versions++
+	return strconv.Itoa(w.versions)
+}
+
+// verifier is bound to the password and to a salt of its own.
+func (w *world) verifier(password string) string {
+	w.salts++
+	return salted(strconv.Itoa(w.salts), password)
+}
+
+func salted(salt, password string) string {
+	return fmt.Sprintf("SCRAM$%s$%x", salt, sha256.Sum256([]byte(salt+password)))
+}
+
+// opens tells whether the database accepts the password, NOLOGIN or not.
+func (w *world) opens(password string) bool {
+	parts := strings.Split(w.accepts, "$")
+	return len(parts) == 3 && w.accepts == salted(parts[1], password)
+}
+
+func (w *world) free(p *process) {
+	p.session = false
+	if w.holder == p {
+		w.holder = nil
+		close(w.freed)
+		w.freed = make(chan struct{})
+	}
+}
+
+// check looks at the invariants: I1 what the database accepts is stored, I2 if
+// the served password does not log in the journal says so, and what was never
+// to be touched is as it was.
+func (w *world) check(after string) {
+	bad := func(format string, args ...any) {
+		w.broken = append(w.broken, fmt.Sprintf("after %s: ", after)+fmt.Sprintf(format, args...))
+	}
+	known := w.journaled()
+	if w.served != nil {
+		known = append(known, w.served.keys["password"])
+		if w.phase() == "idle" && !w.opens(w.served.keys["password"]) {
+			bad("I2 the served password does not log in and no journal is open")
+		}
+		if w.served.keys["other"] != "stays" {
+			bad("another key of the served Secret was changed")
+		}
+		if w.served.stamp.Epoch < w.highest[1] {
+			bad("the epoch of the served Secret went down")
+		}
+		w.highest[1] = w.served.stamp.Epoch
+	}
+	if !slices.ContainsFunc(known, w.opens) {
+		bad("I1 the password that the database accepts is stored nowhere")
+	}
+	epoch, _ := strconv.ParseInt(w.journal.Annotations["pgrotate.io/epoch"], 10, 64)
+	if epoch < w.highest[0] {
+		bad("the epoch of the journal went down")
+	}
+	w.highest[0] = epoch
+}
+
+func (w *world) phase() string {
+	if phase := w.journal.Annotations["pgrotate.io/phase"]; phase != "" {
+		return phase
+	}
+	return "idle"
+}
+
+// journaled returns the passwords in the journal, by its documented form.
+func (w *world) journaled() []string {
+	var known []string
+	for _, key := range []string{"pending", "previous"} {
+		var c struct{ Password string }
+		if json.Unmarshal([]byte(w.journal.Data[key].Reveal()), &c) == nil {
+			known = append(known, c.Password)
+		}
+	}
+	return known
+}
+
+// unsettled names what differs where everything should agree (I4).
+func (w *world) unsettled() []string {
+	var bad []string
+	if w.phase() != "idle" || !w.journal.Data["pending"].IsZero() {
+		bad = append(bad, "the journal is "+w.phase())
+	}
+	password := w.served.keys["password"]
+	if !w.opens(password) {
+		bad = append(bad, "the served password does not log in")
+	}
+	if !strings.Contains(w.served.keys["url"], ":"+password+"@") {
+		bad = append(bad, "the served url has another password")
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.copies)) {
+		if w.copies[name].password != password {
+			bad = append(bad, name+" differs")
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.sets)) {
+		for _, p := range w.sets[name].pods {
+			if p.password != password {
+				bad = append(bad, "a pod of "+name+" has another password")
+			}
+		}
+	}
+	return bad
+}
+
+// restart lets the pods come up anew: they read what is served now.
+func (w *world) restart(name, mark string) {
+	set := w.sets[name]
+	set.mark = mark
+	for i := range set.pods {
+		if set.pods[i].mark != mark {
+			set.pods[i] = pod{mark, w.served.keys["password"]}
+			w.writes++
+		}
+	}
+}
