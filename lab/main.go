@@ -1,9 +1,11 @@
-// Command lab boots a real PostgreSQL, a real Kubernetes node and a GitHub API
-// emulator on one machine:
+// Command lab boots a real PostgreSQL, a real Kubernetes node and an emulator of
+// GitHub's API on one machine:
 //
 //	lab up      boot it, or see that it runs
 //	lab down    remove it
 //	lab status  tell which parts are ready
+//	lab images  build the images of the pods, for an existing cluster
+//	lab github  be the emulator
 package main
 
 import (
@@ -13,6 +15,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/pgrotate/pgrotate/lab/site"
 )
 
 func main() {
@@ -25,20 +29,16 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) != 1 {
-		return errors.New("usage: lab up|down|status")
-	}
-	lab, err := open()
+	s, err := site.New()
 	if err != nil {
 		return err
 	}
-	switch args[0] {
-	case "up":
-		return lab.up(ctx)
-	case "down":
-		return lab.down(ctx)
-	case "status":
-		return lab.status(ctx)
+	l := newLab(s, os.Getenv)
+	commands := map[string]func(context.Context) error{
+		"up": l.up, "down": l.down, "status": l.status, "images": l.images, "github": l.github.Serve,
 	}
-	return fmt.Errorf("unknown command %q: usage: lab up|down|status", args[0])
+	if len(args) != 1 || commands[args[0]] == nil {
+		return errors.New("usage: lab up|down|status|images|github")
+	}
+	return commands[args[0]](ctx)
 }

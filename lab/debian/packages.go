@@ -49,15 +49,17 @@ func (p Packages) Ready(context.Context) error {
 // Stop leaves the packages installed.
 func (Packages) Stop(context.Context) error { return nil }
 
-// Usable tells why this process cannot install and run the packages, or nil.
-func Usable() error {
-	if _, err := os.Stat("/etc/debian_version"); err != nil {
-		return errors.New("this is not Debian")
-	}
+// Unusable tells why this process cannot install packages and run what is in
+// them; empty when it can.
+func Unusable() string {
+	var why []string
 	if os.Geteuid() != 0 {
-		return errors.New("this is not root")
+		why = append(why, "root is missing")
 	}
-	return nil
+	if _, err := os.Stat("/etc/debian_version"); err != nil {
+		why = append(why, "Debian is missing")
+	}
+	return strings.Join(why, " and ")
 }
 
 func apt(ctx context.Context, args ...string) error {

@@ -21,7 +21,7 @@ type Kubernetes struct {
 
 // Start builds the programs.
 func (k Kubernetes) Start(ctx context.Context) error {
-	k.Say("building Kubernetes %s, once: about five minutes on two cores", version)
+	k.Say("building Kubernetes %s, once: about five minutes on two cores", Version)
 	begun := k.Node.binaries() + ".part"
 	if err := os.RemoveAll(begun); err != nil {
 		return fmt.Errorf("remove an unfinished build: %w", err)
@@ -51,22 +51,22 @@ func (k Kubernetes) Ready(context.Context) error {
 // Stop keeps the programs for the next lab.
 func (Kubernetes) Stop(context.Context) error { return nil }
 
-// version is the one that lab/kubernetes/go.mod requires; a test holds the two together.
-const version = "v1.34.4"
+// Version is the one that lab/kubernetes/go.mod requires; a test holds the two together.
+const Version = "v1.34.4"
 
 // ldflags stamps the version as Kubernetes' own build does: without it the API
 // server calls itself v0.0.0, and clients and the kubelet refuse to work with it.
 func ldflags() string {
-	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
+	parts := strings.SplitN(strings.TrimPrefix(Version, "v"), ".", 3)
 	flags := "-s -w"
 	for name, value := range map[string]string{
-		"gitVersion": version, "gitMajor": parts[0], "gitMinor": parts[1], "gitTreeState": "clean",
+		"gitVersion": Version, "gitMajor": parts[0], "gitMinor": parts[1], "gitTreeState": "clean",
 	} {
 		flags += " -X k8s.io/component-base/version." + name + "=" + value
 	}
 	return flags
 }
 
-func (n Node) binaries() string { return filepath.Join(n.Site.Cache, "kubernetes-"+version) }
+func (n Node) binaries() string { return filepath.Join(n.Site.Cache, "kubernetes-"+Version) }
 
 func (n Node) binary(name string) string { return filepath.Join(n.binaries(), name) }

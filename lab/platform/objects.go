@@ -26,8 +26,9 @@ var (
 // apply makes the cluster have the platform, by server-side apply: what is as it
 // should be stays as it is.
 func (p Platform) apply(ctx context.Context, client *kubernetes.Clientset, password string, server address) error {
-	options := metav1.ApplyOptions{FieldManager: "pgrotate-lab", Force: true}
-	if _, err := client.CoreV1().Namespaces().Apply(ctx, core.Namespace(Namespace), options); err != nil {
+	options := metav1.ApplyOptions{FieldManager: owner, Force: true}
+	namespace := core.Namespace(Namespace).WithLabels(map[string]string{ownerLabel: owner})
+	if _, err := client.CoreV1().Namespaces().Apply(ctx, namespace, options); err != nil {
 		return fmt.Errorf("apply the namespace %q: %w", Namespace, err)
 	}
 	secret := core.Secret(Secret, Namespace).WithData(map[string][]byte{

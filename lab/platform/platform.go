@@ -27,6 +27,12 @@ const (
 	PostgresPod = "postgres-0"
 )
 
+// The label of what the lab may change and delete.
+const (
+	ownerLabel = "app.kubernetes.io/managed-by"
+	owner      = "pgrotate-lab"
+)
+
 // Deployments returns the names of the Deployments.
 func Deployments() []string { return []string{"alfred-core", "contact-ingest", "model-registry"} }
 
@@ -45,6 +51,13 @@ type Platform struct {
 
 // Start makes the role with a new password, and the platform that uses it.
 func (p Platform) Start(ctx context.Context) error {
+	client, err := p.Client()
+	if err != nil {
+		return err
+	}
+	if _, err := owned(ctx, client); err != nil {
+		return err
+	}
 	servers, err := p.Servers()
 	if err != nil {
 		return err
@@ -58,10 +71,6 @@ func (p Platform) Start(ctx context.Context) error {
 	config, err := pgconn.ParseConfig(servers[0])
 	if err != nil {
 		return fmt.Errorf("read the address of the server: it is no connection string")
-	}
-	client, err := p.Client()
-	if err != nil {
-		return err
 	}
 	return p.apply(ctx, client, password, address{config.Host, config.Port})
 }
@@ -109,11 +118,12 @@ func (p Platform) Stop(ctx context.Context) error {
 		return err
 	}
 	for {
-		err := client.CoreV1().Namespaces().Delete(ctx, Namespace, metav1.DeleteOptions{})
-		if errors.IsNotFound(err) {
-			return nil
+		here, err := owned(ctx, client)
+		if err != nil || !here {
+			return err
 		}
-		if err != nil && !errors.IsConflict(err) { // a conflict: it is being deleted
+		err = client.CoreV1().Namespaces().Delete(ctx, Namespace, metav1.DeleteOptions{})
+		if err != nil && !errors.IsConflict(err) && !errors.IsNotFound(err) { // a conflict: it is on its way
 			return fmt.Errorf("delete the namespace %q: %w", Namespace, err)
 		}
 		select {
@@ -122,4 +132,20 @@ func (p Platform) Stop(ctx context.Context) error {
 		case <-time.After(time.Second):
 		}
 	}
+}
+
+// owned tells whether the namespace is there, and refuses one that somebody
+// else has made: in an existing cluster it may hold anything.
+func owned(ctx context.Context, client kubernetes.Interface) (bool, error) {
+	namespace, err := client.CoreV1().Namespaces().Get(ctx, Namespace, metav1.GetOptions{})
+	if errors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("get the namespace %q: %w", Namespace, err)
+	}
+	if namespace.Labels[ownerLabel] != owner {
+		return false, fmt.Errorf("the namespace %q is not the lab's: it has no label %s=%s", Namespace, ownerLabel, owner)
+	}
+	return true, nil
 }

@@ -2,10 +2,12 @@
 package site
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // The ports of the lab, all on 127.0.0.1. They lie below the ephemeral range
@@ -67,8 +69,9 @@ func (s Site) Logins() string { return filepath.Join(s.State, "logins") }
 // Folder returns the part's own folder below State.
 func (s Site) Folder(part string) string { return filepath.Join(s.State, part) }
 
-// Lock keeps a second lab command out until this process ends.
-func (s Site) Lock() error {
+// Lock keeps other lab commands out until this process ends. It waits for one
+// that is at work, after telling so by calling waiting.
+func (s Site) Lock(ctx context.Context, waiting func()) error {
 	if err := os.MkdirAll(s.Cache, 0o700); err != nil {
 		return fmt.Errorf("make the cache folder: %w", err)
 	}
@@ -78,8 +81,20 @@ func (s Site) Lock() error {
 	if err != nil {
 		return fmt.Errorf("open %q: %w", name, err)
 	}
-	if err := syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return fmt.Errorf("lock %q: another lab command is at work: %w", name, err)
+	for {
+		err := syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return nil
+		}
+		if err != syscall.EWOULDBLOCK {
+			return fmt.Errorf("lock %q: %w", name, err)
+		}
+		waiting()
+		waiting = func() {}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for another lab command: %w", context.Cause(ctx))
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
-	return nil
 }
