@@ -104,10 +104,10 @@ func fleet(n int) rotation.Result {
 	res := rolledBackCase()
 	res.Workloads, res.Copies = nil, nil
 	for i := range n {
-		err := &trouble{"unhealthy", fmt.Sprintf("%d ", i) + strings.Repeat("@", 3000), strings.Repeat("`@", 2000)}
-		res.Workloads = append(res.Workloads, workload(fmt.Sprintf("deployment/%d-%s", i, strings.Repeat("<", 1000)), 1000, err))
-		res.Copies = append(res.Copies, rotation.Target{Name: "copy", Err: err})
-		res.Warnings = append(res.Warnings, strings.Repeat("@", 3000))
+		err := &trouble{"unhealthy", fmt.Sprintf("%d ", i) + strings.Repeat("@", 1000), strings.Repeat("`@", 1000)}
+		res.Workloads = append(res.Workloads, workload(fmt.Sprintf("deployment/%d-%s", i, strings.Repeat("<", 300)), 1000, err))
+		res.Copies = append(res.Copies, rotation.Target{Name: "copy"})
+		res.Warnings = append(res.Warnings, strings.Repeat("@", 1000))
 	}
 	res.Err = errors.Join(res.Workloads[0].Err, res.Workloads[1].Err)
 	return res

@@ -136,6 +136,7 @@ func (s section) withoutEmptyColumns() section {
 
 func (b builder) facts() []fact {
 	all := []fact{
+		{"Status", cell{Text: string(b.Status), Kind: code}},
 		{"Reason", b.cell(prose, b.Reason)},
 		{"Role", b.cell(code, b.Username)},
 		{"Secret", b.cell(code, b.meta.Secret)},
