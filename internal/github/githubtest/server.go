@@ -62,7 +62,7 @@ func New(t testing.TB) *Server {
 // Call it inside the bubble.
 func NewInMemory(t testing.TB) (*Server, *http.Transport) {
 	s := newInTest(t)
-	s.URL = "http://github.example"
+	s.URL = "http://127.0.0.1"
 	listener := newPipes()
 	server := &http.Server{Handler: s}
 	go func() { _ = server.Serve(listener) }()

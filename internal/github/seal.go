@@ -1,0 +1,66 @@
+package github
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"net/http"
+
+	"github.com/google/go-github/v62/github"
+	"golang.org/x/crypto/nacl/box"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+// largest is GitHub's limit for the value of a secret.
+// https://docs.github.com/en/actions/reference/security/secrets#limits-for-secrets
+const largest = 48 * 1024
+
+// publicKey is what a place's secrets are sealed to: Curve25519, 32 bytes.
+type publicKey struct {
+	id    string
+	point [32]byte
+}
+
+// fetchKey asks for the place's public key, which also proves that the token
+// sees the place.
+func (s *Secret) fetchKey(ctx context.Context) error {
+	var answer github.PublicKey
+	if _, err := s.client.do(ctx, http.MethodGet, s.target.path()+"/public-key", nil, &answer); err != nil {
+		return s.failed("read the public key of "+s.target.where(), err)
+	}
+	raw, err := base64.StdEncoding.DecodeString(answer.GetKey())
+	if err != nil || len(raw) != 32 || answer.GetKeyID() == "" {
+		return fail(refused, "", "read the public key of %s: GitHub's answer holds no key of 32 bytes", s.target.where())
+	}
+	s.key = &publicKey{id: answer.GetKeyID(), point: [32]byte(raw)}
+	return nil
+}
+
+// seal makes the body of a PUT. Only the holder of the private key can open it.
+// https://docs.github.com/en/rest/guides/encrypting-secrets-for-the-rest-api
+func (k *publicKey) seal(value secret.Value) (*github.EncryptedSecret, error) {
+	sealed, err := box.SealAnonymous(nil, []byte(value.Reveal()), &k.point, rand.Reader)
+	if err != nil {
+		return nil, fail(refused, "", "seal the value: %v", err)
+	}
+	return &github.EncryptedSecret{KeyID: k.id, EncryptedValue: base64.StdEncoding.EncodeToString(sealed)}, nil
+}
+
+// value picks what the secret holds of c.
+func (s *Secret) value(c secret.Credential) (secret.Value, error) {
+	value := c.Password
+	switch s.target.Property {
+	case Username:
+		value = secret.New(c.User)
+	case URL, DSN, Verifier:
+		value = c.Keys[s.served]
+	}
+	switch {
+	case value.IsZero():
+		return value, fail(refused, "", "choose the value of %s: the credential has no %s", s, s.target.Property)
+	case len(value.Reveal()) > largest:
+		return value, fail(refused, "", "choose the value of %s: it is longer than GitHub's 48 KB", s)
+	}
+	return value, nil
+}

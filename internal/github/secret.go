@@ -1,0 +1,193 @@
+package github
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/google/go-github/v62/github"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+// Secret is one GitHub secret that holds a copy of the credential. It is used
+// by one goroutine at a time; several Secrets may share a Client.
+type Secret struct {
+	client *Client
+	target Target
+	served string // key of the served Secret whose bytes it takes; empty: none
+	key    *publicKey
+	last   *write
+}
+
+// write is what is known about the last PUT, by GitHub's clocks.
+type write struct {
+	before   time.Time // updated_at before it; zero: there was no such secret
+	answered time.Time // Date of its answer; zero: there was none
+}
+
+// Secret returns the secret that t names. key is the key of the served Secret
+// that is mapped to t's property; url, dsn and verifier need one.
+func (c *Client) Secret(t Target, key string) (*Secret, error) {
+	if err := t.Supported(); err != nil {
+		return nil, err
+	}
+	if !slices.Contains([]Property{URL, DSN, Verifier}, t.Property) {
+		return &Secret{client: c, target: t}, nil
+	}
+	if key == "" {
+		return nil, fail(refused, "map a key of the served Secret to "+string(t.Property),
+			"secret %q: it is to hold the %s, and the served Secret has no key for that", t.Name, t.Property)
+	}
+	return &Secret{client: c, target: t, served: key}, nil
+}
+
+// String returns "GitHub secret owner/repo@environment NAME".
+func (s *Secret) String() string { return "GitHub secret " + s.target.String() }
+
+// Plan asks for the public key and for the secret as it is, which proves the
+// token and the names, and writes nothing. Only a write can prove the
+// permission to write. c may be without a password.
+func (s *Secret) Plan(ctx context.Context, c secret.Credential) (change string, warnings []string, err error) {
+	if _, held := c.Keys[s.served]; s.served != "" && c.Keys != nil && !held {
+		return "", nil, fail(refused, "", "plan %s: the served Secret has no key %q", s, s.served)
+	}
+	if err := s.fetchKey(ctx); err != nil {
+		return "", nil, err
+	}
+	updated, err := s.look(ctx)
+	switch {
+	case err != nil:
+		return "", nil, err
+	case updated.IsZero():
+		return "create", nil, nil
+	}
+	return "update, last updated " + show(updated), nil, nil
+}
+
+// look returns updated_at, zero where the secret does not exist.
+func (s *Secret) look(ctx context.Context) (time.Time, error) {
+	var answer github.Secret
+	_, err := s.client.do(ctx, http.MethodGet, s.path(), nil, &answer)
+	switch {
+	case answered(err, http.StatusNotFound):
+		return time.Time{}, nil
+	case err != nil:
+		return time.Time{}, s.failed("read "+s.String(), err)
+	}
+	return answer.UpdatedAt.Time, nil
+}
+
+func (s *Secret) path() string { return s.target.path() + "/" + s.target.Name }
+
+func answered(err error, status int) bool {
+	var answer *github.ErrorResponse
+	return errors.As(err, &answer) && answer.Response.StatusCode == status
+}
+
+// Set seals what the secret holds of c and writes it; the same again is
+// harmless. Where GitHub has changed the public key meanwhile, the new one is
+// fetched once.
+func (s *Secret) Set(ctx context.Context, c secret.Credential) error {
+	value, err := s.value(c)
+	if err != nil {
+		return err
+	}
+	if err := s.client.enter(ctx); err != nil {
+		return s.failed("update "+s.String(), err)
+	}
+	defer s.client.leave()
+	before, err := s.look(ctx)
+	if err != nil {
+		return err
+	}
+	s.last = &write{before: before}
+	if err := s.write(ctx, value); err != nil {
+		return s.failed("update "+s.String(), err)
+	}
+	return nil
+}
+
+func (s *Secret) write(ctx context.Context, value secret.Value) error {
+	if s.key == nil {
+		if err := s.fetchKey(ctx); err != nil {
+			return err
+		}
+	}
+	refusal := s.put(ctx, value)
+	if !answered(refusal, http.StatusUnprocessableEntity) {
+		return refusal
+	}
+	former := s.key.id
+	if err := s.fetchKey(ctx); err != nil {
+		return err
+	}
+	if s.key.id == former {
+		return refusal
+	}
+	return s.put(ctx, value)
+}
+
+func (s *Secret) put(ctx context.Context, value secret.Value) error {
+	body, err := s.key.seal(value)
+	if err != nil {
+		return err
+	}
+	resp, err := s.client.do(ctx, http.MethodPut, s.path(), body, nil)
+	if err == nil {
+		s.last.answered, _ = http.ParseTime(resp.Header.Get("Date")) // zero where it is missing
+	}
+	return err
+}
+
+// looks is how often Verify reads: GitHub shows a write late, most within a
+// second; with the pauses between them 15 seconds in all.
+const looks = 7
+
+// Verify proves that the last Set arrived: GitHub's updated_at has moved. It
+// reads again for a while, because GitHub's reads may lag behind its writes.
+func (s *Secret) Verify(ctx context.Context, _ secret.Credential) (updatedAt time.Time, err error) {
+	if s.last == nil {
+		return time.Time{}, fail(unavailable, "", "verify %s: nothing was written yet", s)
+	}
+	for try := range looks {
+		if err := s.settle(ctx, try); err != nil {
+			return time.Time{}, err
+		}
+		if updatedAt, err = s.look(ctx); err != nil || s.last.proven(updatedAt) {
+			return updatedAt, err
+		}
+	}
+	return time.Time{}, fail(unavailable, "run it again: it writes the secret anew", "verify %s: GitHub took the write and its updated_at has not moved from %s", s, show(updatedAt))
+}
+
+// settle waits before every look but the first, twice as long each time.
+func (s *Secret) settle(ctx context.Context, try int) error {
+	if try == 0 {
+		return nil
+	}
+	if err := pause(ctx, 125*time.Millisecond<<try); err != nil {
+		return s.failed("verify "+s.String(), err)
+	}
+	return nil
+}
+
+// skew is how much older than the answer's Date a write may look: a request
+// takes a while, and the two times come from different machines.
+const skew = attempt + 10*time.Second
+
+// proven tells whether updated is the time of this write. updated_at has whole
+// seconds: two writes within one second look alike, and count by the answer.
+func (w *write) proven(updated time.Time) bool {
+	switch {
+	case updated.IsZero():
+		return false
+	case w.answered.IsZero():
+		return updated.After(w.before)
+	case updated.Before(w.answered.Add(-skew)):
+		return false
+	}
+	return updated.After(w.before) || !updated.Before(w.answered)
+}

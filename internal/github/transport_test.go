@@ -1,0 +1,225 @@
+package github_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pgrotate/pgrotate/internal/github"
+	"github.com/pgrotate/pgrotate/internal/github/githubtest"
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+func TestWaitsOutASecondaryLimit(t *testing.T) {
+	for _, status := range []int{http.StatusForbidden, http.StatusTooManyRequests} {
+		bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
+			fault := githubtest.SecondaryLimit(status, "30", 2)
+			fault.Method = http.MethodPut
+			server.Fault(fault)
+			start := time.Now()
+			must(t, s.Set(t.Context(), credential()))
+			if got, _ := server.Secret("acme/shop", "NAME"); got != password || time.Since(start) != time.Minute {
+				t.Errorf("%d: holds %q after %s", status, got, time.Since(start))
+			}
+		})
+	}
+}
+
+func TestDoesNotWaitForEver(t *testing.T) {
+	bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
+		server.Fault(githubtest.SecondaryLimit(429, "50", -1))
+		start := time.Now()
+		holds(t, s.Set(t.Context(), credential()), "unavailable", "GitHub's rate limit is reached", "wait a few minutes")
+		if time.Since(start) != 100*time.Second {
+			t.Errorf("waited %s", time.Since(start))
+		}
+	})
+}
+
+func TestTellsWhenTheHourlyLimitEnds(t *testing.T) {
+	for _, status := range []int{http.StatusForbidden, http.StatusTooManyRequests} {
+		bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
+			reset := time.Now().Add(40 * time.Minute)
+			fault := githubtest.PrimaryLimit(strconv.FormatInt(reset.Unix(), 10), -1)
+			fault.Status = status
+			server.Fault(fault)
+			_, _, err := s.Plan(t.Context(), credential())
+			holds(t, err, "unavailable", "GitHub's rate limit is reached", reset.UTC().Format("until 2006-01-02 15:04:05 UTC"))
+			if n := count(server, ""); n != 1 {
+				t.Errorf("%d requests", n)
+			}
+		})
+	}
+}
+
+func TestRepeatsWhatWasCutOff(t *testing.T) {
+	for _, fault := range []githubtest.Fault{
+		{Effect: githubtest.Answer, Status: 500},
+		{Effect: githubtest.Answer, Status: 502, Body: "<html>"},
+		{Effect: githubtest.Answer, Status: 503, Header: map[string]string{"Retry-After": "3600"}},
+		{Effect: githubtest.Reset},
+		{Effect: githubtest.Lose},
+	} {
+		bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
+			fault.Method, fault.Times = http.MethodPut, 3
+			server.Fault(fault)
+			start := time.Now()
+			must(t, s.Set(t.Context(), credential()))
+			_, err := s.Verify(t.Context(), credential())
+			must(t, err)
+			if got, _ := server.Secret("acme/shop", "NAME"); got != password {
+				t.Errorf("%+v: holds %q", fault, got)
+			}
+			if took := time.Since(start); took > 45*time.Second {
+				t.Errorf("%+v: took %s", fault, took)
+			}
+		})
+	}
+}
+
+func TestGivesUpWithAnUnknownOutcome(t *testing.T) {
+	for text, fault := range map[string]githubtest.Fault{
+		"GitHub answers 502: Bad Gateway":   {Effect: githubtest.Answer, Status: 502, Body: "<html>"},
+		"GitHub answers 500: Server Error!": {Effect: githubtest.Answer, Status: 500, Body: `{"message":"Server\nError!"}`},
+		"EOF":                               {Effect: githubtest.Reset},
+		"GitHub answers 409: Conflict":      {Effect: githubtest.Answer, Status: 409, Body: `{}`},
+	} {
+		bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
+			fault.Times, fault.Method = -1, http.MethodPut
+			server.Fault(fault)
+			holds(t, s.Set(t.Context(), credential()), "unavailable", "update GitHub secret acme/shop NAME: "+text, "")
+			want := 4
+			if fault.Status == 409 {
+				want = 1
+			}
+			if n := count(server, "PUT "); n != want {
+				t.Errorf("%s: %d writes, want %d", text, n, want)
+			}
+		})
+	}
+}
+
+// silent never answers.
+type silent struct{}
+
+func (silent) RoundTrip(req *http.Request) (*http.Response, error) {
+	<-req.Context().Done()
+	return nil, req.Context().Err()
+}
+
+func TestDoesNotWaitForAnAnswerThatDoesNotCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := secretOf(t, github.Config{Token: secret.New(writer), Transport: silent{}}, "NAME", "")
+		start := time.Now()
+		_, _, err := s.Plan(t.Context(), credential())
+		holds(t, err, "unavailable", "GitHub does not answer within 20s", "")
+		if took := time.Since(start); took != 87*time.Second { // four attempts, waits of 1, 2 and 4 s
+			t.Errorf("took %s", took)
+		}
+	})
+}
+
+func TestAsksAgainForAFreshToken(t *testing.T) {
+	unknown := githubtest.Fault{Effect: githubtest.Answer, Status: 401, Body: `{"message":"Bad credentials"}`}
+	bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
+		unknown.Times = 2
+		server.Fault(unknown)
+		_, _, err := s.Plan(t.Context(), credential())
+		must(t, err)
+	})
+	bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
+		unknown.Times = -1
+		server.Fault(unknown)
+		_, _, err := s.Plan(t.Context(), credential())
+		holds(t, err, "refused", "401: Bad credentials", "the token is wrong, has expired or was revoked")
+		if n := count(server, ""); n != 3 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}
+
+func TestShowsTheTokenToNoOtherHost(t *testing.T) {
+	var seen []string
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		seen = append(seen, r.Method+" "+r.Header.Get("Authorization"))
+	}))
+	defer other.Close()
+	for _, status := range []int{301, 302, 307, 308} {
+		for _, method := range []string{"GET", "PUT"} {
+			server, s := open(t, writer, "NAME")
+			server.Fault(githubtest.Fault{
+				Effect: githubtest.Answer, Method: method, Times: -1, Status: status,
+				Header: map[string]string{"Location": other.URL + "/elsewhere"},
+			})
+			holds(t, s.Set(t.Context(), credential()), "refused", "redirects to another host", "check the API's address")
+		}
+	}
+	if len(seen) > 0 {
+		t.Errorf("the other host has seen %q", seen)
+	}
+}
+
+func TestFollowsARenamedRepository(t *testing.T) {
+	server, s := open(t, writer, "acme/former NAME")
+	moved := func(suffix string, status int) githubtest.Fault {
+		return githubtest.Fault{
+			Effect: githubtest.Answer, Path: "acme/former.*" + suffix + "$", Times: -1, Status: status,
+			Header: map[string]string{"Location": server.URL + "/api/v3/repos/acme/shop/actions/secrets/" + suffix},
+		}
+	}
+	server.Fault(moved("public-key", 301))
+	server.Fault(moved("NAME", 307))
+	must(t, s.Set(t.Context(), credential()))
+	if got, _ := server.Secret("acme/shop", "NAME"); got != password {
+		t.Errorf("holds %q", got)
+	}
+}
+
+func TestAWriteThatWouldBecomeAReadIsRefused(t *testing.T) {
+	server, s := open(t, writer, "NAME")
+	server.Fault(githubtest.Fault{
+		Effect: githubtest.Answer, Method: "PUT", Times: -1, Status: 301,
+		Header: map[string]string{"Location": server.URL + "/api/v3/repos/acme/shop/actions/secrets/NAME"},
+	})
+	holds(t, s.Set(t.Context(), credential()), "refused", "redirects a write, which would get lost", "new name")
+}
+
+func TestRefusesToGoInCircles(t *testing.T) {
+	server, s := open(t, writer, "NAME")
+	server.Fault(githubtest.Fault{
+		Effect: githubtest.Answer, Times: -1, Status: 307,
+		Header: map[string]string{"Location": server.URL + "/api/v3/repos/acme/shop/actions/secrets/NAME"},
+	})
+	holds(t, s.Set(t.Context(), credential()), "refused", "redirects in circles", "")
+}
+
+func TestRefusesAnAddressThatCannotBeTrusted(t *testing.T) {
+	for address, text := range map[string]string{
+		"https://api.github.com":            "",
+		"":                                  "",
+		"https://ghe.example.com/api/v3":    "",
+		"http://127.0.0.1:21480":            "",
+		"http://localhost:1":                "",
+		"http://[::1]:1":                    "",
+		"http://ghe.example.com":            "unencrypted",
+		"http://localhost.example.com":      "unencrypted",
+		"ftp://ghe.example.com":             "unencrypted",
+		"api.github.com":                    "malformed",
+		"https://user:" + password + "@ghe": "malformed",
+		"https://ghe?x=" + password:         "malformed",
+		"https://%" + password:              "malformed",
+	} {
+		_, err := github.New(github.Config{Token: secret.New(writer), BaseURL: address})
+		switch {
+		case text == "" && err != nil:
+			t.Errorf("%q: %v", address, err)
+		case text != "":
+			holds(t, err, "refused", text, "")
+		}
+	}
+	_, err := github.New(github.Config{})
+	holds(t, err, "refused", "the token is missing", "")
+}
