@@ -68,12 +68,12 @@ func (r resource[O, L]) scoped(request *rest.Request) *rest.Request {
 	return request.NamespaceIfScoped(r.namespace, r.namespace != "").Resource(r.plural)
 }
 
-// each calls do for every object there is, page by page.
-func (r resource[O, L]) each(ctx context.Context, do func(O)) error {
+// each calls do for every object that opts select, page by page.
+func (r resource[O, L]) each(ctx context.Context, opts metav1.ListOptions, do func(O)) error {
 	pages := pager.New(func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 		return r.list(ctx, opts)
 	})
-	return pages.EachListItem(ctx, metav1.ListOptions{}, func(o runtime.Object) error {
+	return pages.EachListItem(ctx, opts, func(o runtime.Object) error {
 		do(o.(O))
 		return nil
 	})

@@ -66,8 +66,8 @@ func TestJournalDeletedOrMadeAnew(t *testing.T) {
 	wantFailure(t, err, conflict, "deleted")
 
 	anew := save(t, c.Journal(servedName), document("", "phase=idle"))
-	if uid, _, _ := strings.Cut(anew.Version, "/"); strings.HasPrefix(d.Version, uid) {
-		t.Errorf("version %q does not tell the object from %q", anew.Version, d.Version)
+	if o := readSecret(t, c, servedName+"-rotation"); !strings.HasPrefix(anew.Version, string(o.UID)) {
+		t.Errorf("version %q does not tell which object it is of", anew.Version)
 	}
 	_, err = j.Save(t.Context(), d)
 	wantFailure(t, err, conflict, "")

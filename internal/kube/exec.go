@@ -1,0 +1,149 @@
+package kube
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/httpstream"
+	"k8s.io/client-go/tools/remotecommand"
+	"k8s.io/client-go/util/exec"
+)
+
+const (
+	// healthTimeout ends a health command that hangs.
+	healthTimeout = 30 * time.Second
+	// outputBytes are kept of the end of what a health command says.
+	outputBytes = 4 << 10
+	execTries   = 3
+)
+
+// ask executes the health command in a pod. A command that is not there cannot
+// check anything, which is said and held against nobody.
+func (w *Workload) ask(ctx context.Context, p pod, progress func(string)) error {
+	if len(w.options.HealthCommand) == 0 {
+		return nil
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, healthTimeout, errSlow)
+	defer cancel()
+	said, err := w.run(limited, p)
+	status, exited := exitStatus(err)
+	switch {
+	case err == nil:
+		return nil
+	case notRunnable(status, err):
+		progress(fmt.Sprintf("warning: cannot check pod %q: the health command %q does not start in container %q", p.name, w.options.HealthCommand[0], p.container))
+		return nil
+	case exited:
+		return fail(unhealthy, "", "check pod %q of %s: the health command exits with %d: %s", p.name, w, status, w.lastLine(said))
+	case errors.Is(context.Cause(limited), errSlow) && ctx.Err() == nil:
+		return fail(unhealthy, "", "check pod %q of %s: the health command does not end within %v", p.name, w, healthTimeout)
+	}
+	return w.cluster.failed(fmt.Sprintf("execute the health command in pod %q", p.name), err,
+		rule{resource: "pods/exec", verbs: []string{"create", "get"}})
+}
+
+// run executes the health command and returns the end of what it said. It tries
+// again when the connection fails: a health check may be asked twice.
+func (w *Workload) run(ctx context.Context, p pod) (string, error) {
+	var said tailBuffer
+	var err error
+	for range execTries {
+		said = tailBuffer{}
+		err = w.cluster.execute(ctx, p, w.options.HealthCommand, &said)
+		if _, exited := exitStatus(err); err == nil || exited || ctx.Err() != nil || classify(err) != unavailable {
+			break
+		}
+	}
+	return said.String(), err
+}
+
+// execute runs argv in a pod's container, over a WebSocket, or over SPDY where
+// the server or a proxy before it knows none, as kubectl does.
+// https://kubernetes.io/blog/2024/08/20/websockets-transition/
+func (c *Cluster) execute(ctx context.Context, p pod, argv []string, out *tailBuffer) error {
+	address := c.core.Get().Namespace(c.namespace).Resource("pods").Name(p.name).SubResource("exec").
+		VersionedParams(&corev1.PodExecOptions{Container: p.container, Command: argv, Stdout: true, Stderr: true}, c.codec).URL()
+	executor, err := c.executor(address)
+	if err != nil {
+		return err
+	}
+	return executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: out, Stderr: out})
+}
+
+func (c *Cluster) executor(address *url.URL) (remotecommand.Executor, error) {
+	socket, err := remotecommand.NewWebSocketExecutor(c.config, http.MethodGet, address.String())
+	if err != nil {
+		return nil, err
+	}
+	spdy, err := remotecommand.NewSPDYExecutor(c.config, http.MethodPost, address)
+	if err != nil {
+		return nil, err
+	}
+	return remotecommand.NewFallbackExecutor(socket, spdy, fallBack)
+}
+
+// fallBack tells whether SPDY may work where a WebSocket did not.
+func fallBack(err error) bool {
+	return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
+}
+
+func exitStatus(err error) (int, bool) {
+	var exit exec.ExitError
+	if errors.As(err, &exit) && exit.Exited() {
+		return exit.ExitStatus(), true
+	}
+	return 0, false
+}
+
+// notRunnable tells a command that did not start from one that said no: by the
+// exit codes of shells (POSIX, 2.8.2) and container runtimes, or by the
+// runtime's words.
+func notRunnable(status int, err error) bool {
+	if status >= 126 && status <= 128 {
+		return true
+	}
+	if err == nil || status != 0 {
+		return false
+	}
+	return strings.Contains(err.Error(), "executable file not found") || strings.Contains(err.Error(), "no such file or directory") ||
+		strings.Contains(err.Error(), "permission denied: unknown")
+}
+
+// lastLine is the last thing that a command said, without secrets.
+func (w *Workload) lastLine(said string) string {
+	lines := strings.Split(strings.TrimSpace(said), "\n")
+	line := oneLine(w.cluster.keeper.Scrub(lines[len(lines)-1]))
+	if line == "" {
+		return "it says nothing"
+	}
+	return line
+}
+
+// tailBuffer keeps the end of what is written to it. Safe for concurrent use:
+// stdout and stderr come at once.
+type tailBuffer struct {
+	mu  sync.Mutex
+	end bytes.Buffer
+}
+
+func (b *tailBuffer) Write(text []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.end.Write(text)
+	b.end.Next(max(0, b.end.Len()-outputBytes))
+	return len(text), nil
+}
+
+func (b *tailBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.end.String()
+}

@@ -1,0 +1,125 @@
+package kube
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// pod is what a rollout needs to know of a pod.
+type pod struct {
+	name        string
+	mark        string
+	ready       bool
+	terminating bool
+	ended       bool   // its processes are gone for good, though the object is still there
+	trouble     string // why it will not start by itself, or empty
+	reason      string // why it is not ready yet, or empty
+	crashed     bool   // what it has to say is in the log of the former container
+	container   string // the one that logs and the health command are about
+}
+
+// ofPod returns the pod and the workload that it belongs to, as "kind/name";
+// empty: to none.
+func ofPod(o *corev1.Pod) (pod, string) {
+	p := pod{name: o.Name, mark: o.Annotations[annotationRestart], ready: isReady(o), terminating: o.DeletionTimestamp != nil,
+		ended: o.Status.Phase == corev1.PodFailed || o.Status.Phase == corev1.PodSucceeded, container: defaultContainer(o)}
+	p.reason = waitsFor(o)
+	for _, status := range slices.Concat(o.Status.InitContainerStatuses, o.Status.ContainerStatuses) {
+		if w := status.State.Waiting; w != nil && hopeless(w.Reason) && p.trouble == "" {
+			p.trouble = strings.TrimSuffix(fmt.Sprintf("container %q: %s: %s", status.Name, w.Reason, oneLine(w.Message)), ": ")
+			p.crashed, p.container = w.Reason == "CrashLoopBackOff", status.Name
+		}
+	}
+	return p, ownerOf(o)
+}
+
+// ownerOf climbs from a pod to its workload. A Deployment's pods belong to a
+// ReplicaSet that is named after it and the hash of the template.
+// https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#pod-template-hash-label
+func ownerOf(o *corev1.Pod) string {
+	owner := metav1.GetControllerOf(o)
+	if owner == nil {
+		return ""
+	}
+	switch owner.Kind {
+	case "ReplicaSet":
+		hash := o.Labels["pod-template-hash"]
+		if name, ok := strings.CutSuffix(owner.Name, "-"+hash); ok && hash != "" {
+			return "deployment/" + name
+		}
+	case "StatefulSet":
+		return "statefulset/" + owner.Name
+	case "DaemonSet":
+		return "daemonset/" + owner.Name
+	}
+	return ""
+}
+
+// hopeless are the reasons of a waiting container that waiting does not mend.
+func hopeless(reason string) bool {
+	switch reason {
+	case "CrashLoopBackOff", "CreateContainerConfigError", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "RunContainerError":
+		return true
+	}
+	return false
+}
+
+func isReady(o *corev1.Pod) bool {
+	return slices.ContainsFunc(o.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// waitsFor says what a pod that is not ready waits for, as far as it shows.
+func waitsFor(o *corev1.Pod) string {
+	for _, c := range o.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+			return c.Reason + ": " + oneLine(c.Message)
+		}
+	}
+	for _, status := range slices.Concat(o.Status.InitContainerStatuses, o.Status.ContainerStatuses) {
+		switch {
+		case status.State.Waiting != nil:
+			return fmt.Sprintf("container %q: %s", status.Name, status.State.Waiting.Reason)
+		case status.State.Running != nil && !status.Ready && status.Started != nil:
+			return fmt.Sprintf("container %q runs, its readiness probe does not agree", status.Name)
+		}
+	}
+	return ""
+}
+
+// defaultContainer is the one that kubectl takes when none is named.
+// https://kubernetes.io/docs/reference/labels-annotations-taints/#kubectl-kubernetes-io-default-container
+func defaultContainer(o *corev1.Pod) string {
+	named := o.Annotations["kubectl.kubernetes.io/default-container"]
+	for _, c := range o.Spec.Containers {
+		if c.Name == named {
+			return named
+		}
+	}
+	if len(o.Spec.Containers) == 0 {
+		return ""
+	}
+	return o.Spec.Containers[0].Name
+}
+
+// longestLine cuts messages of nodes and programs that would fill the screen.
+const longestLine = 300
+
+// oneLine makes a single printable line of a foreign text.
+func oneLine(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, strings.TrimSpace(text))
+	if runes := []rune(text); len(runes) > longestLine {
+		return string(runes[:longestLine]) + "…"
+	}
+	return text
+}

@@ -1,0 +1,132 @@
+package kube
+
+import (
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func TestOwnerOf(t *testing.T) {
+	controller := func(kind, name string) []metav1.OwnerReference {
+		return []metav1.OwnerReference{{Kind: "Other", Name: "x"}, {Kind: kind, Name: name, Controller: new(true)}}
+	}
+	hash := map[string]string{"pod-template-hash": "5d4f"}
+	for _, test := range []struct {
+		name string
+		pod  metav1.ObjectMeta
+		want string
+	}{
+		{"deployment", metav1.ObjectMeta{OwnerReferences: controller("ReplicaSet", "my-app-5d4f"), Labels: hash}, "deployment/my-app"},
+		{"replicaset of nobody", metav1.ObjectMeta{OwnerReferences: controller("ReplicaSet", "my-app"), Labels: hash}, ""},
+		{"replicaset without a hash", metav1.ObjectMeta{OwnerReferences: controller("ReplicaSet", "my-app-")}, ""},
+		{"statefulset", metav1.ObjectMeta{OwnerReferences: controller("StatefulSet", "db")}, "statefulset/db"},
+		{"daemonset", metav1.ObjectMeta{OwnerReferences: controller("DaemonSet", "agent")}, "daemonset/agent"},
+		{"job", metav1.ObjectMeta{OwnerReferences: controller("Job", "once")}, ""},
+		{"bare", metav1.ObjectMeta{}, ""},
+	} {
+		if got := ownerOf(&corev1.Pod{ObjectMeta: test.pod}); got != test.want {
+			t.Errorf("%s: owner %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+func TestOfPod(t *testing.T) {
+	waiting := func(reason, message string) []corev1.ContainerStatus {
+		return []corev1.ContainerStatus{{Name: "app", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}}}
+	}
+	spec := corev1.PodSpec{Containers: []corev1.Container{{Name: "proxy"}, {Name: "app"}}}
+	for _, test := range []struct {
+		name string
+		pod  corev1.Pod
+		want pod
+	}{
+		{"marked and ready", corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Annotations: map[string]string{annotationRestart: "r1"}}, Spec: spec,
+			Status: corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}},
+			pod{name: "p", mark: "r1", ready: true, container: "proxy"}},
+		{"named container", corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"kubectl.kubernetes.io/default-container": "app"}}, Spec: spec},
+			pod{container: "app"}},
+		{"named container that is not there", corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"kubectl.kubernetes.io/default-container": "x"}}, Spec: spec},
+			pod{container: "proxy"}},
+		{"terminating", corev1.Pod{ObjectMeta: metav1.ObjectMeta{DeletionTimestamp: &metav1.Time{}}, Spec: spec}, pod{terminating: true, container: "proxy"}},
+		{"evicted", corev1.Pod{Spec: spec, Status: corev1.PodStatus{Phase: corev1.PodFailed}}, pod{ended: true, container: "proxy"}},
+		{"crashing", corev1.Pod{Spec: spec, Status: corev1.PodStatus{ContainerStatuses: waiting("CrashLoopBackOff", "back-off 10s\nrestarting")}},
+			pod{trouble: `container "app": CrashLoopBackOff: back-off 10s restarting`, reason: `container "app": CrashLoopBackOff`, crashed: true, container: "app"}},
+		{"crashing before it starts", corev1.Pod{Spec: spec, Status: corev1.PodStatus{InitContainerStatuses: waiting("ImagePullBackOff", "")}},
+			pod{trouble: `container "app": ImagePullBackOff`, reason: `container "app": ImagePullBackOff`, container: "app"}},
+		{"starting", corev1.Pod{Spec: spec, Status: corev1.PodStatus{ContainerStatuses: waiting("ContainerCreating", "")}},
+			pod{reason: `container "app": ContainerCreating`, container: "proxy"}},
+		{"unscheduled", corev1.Pod{Spec: spec, Status: corev1.PodStatus{Conditions: []corev1.PodCondition{
+			{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "no node"}}}},
+			pod{reason: "Unschedulable: no node", container: "proxy"}},
+		{"probe", corev1.Pod{Spec: spec, Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{
+			{Name: "app", Started: new(true), State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}}},
+			pod{reason: `container "app" runs, its readiness probe does not agree`, container: "proxy"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got, _ := ofPod(&test.pod); got != test.want {
+				t.Errorf("got %+v, want %+v", got, test.want)
+			}
+		})
+	}
+}
+
+func TestHopelessReasons(t *testing.T) {
+	for reason, want := range map[string]bool{
+		"CrashLoopBackOff": true, "CreateContainerConfigError": true, "ImagePullBackOff": true, "InvalidImageName": true, "RunContainerError": true,
+		"ErrImageNeverPull": true, "ContainerCreating": false, "PodInitializing": false, "ErrImagePull": false,
+	} {
+		if hopeless(reason) != want {
+			t.Errorf("hopeless(%q) = %v", reason, !want)
+		}
+	}
+}
+
+func TestOneLine(t *testing.T) {
+	if got := oneLine("  a\r\n\x1b[31mb\u0085 ü\n"); got != "a   [31mb  ü" {
+		t.Errorf("oneLine = %q", got)
+	}
+	if got := oneLine(strings.Repeat("ü", longestLine+1)); got != strings.Repeat("ü", longestLine)+"…" {
+		t.Errorf("a long line becomes %d bytes", len(got))
+	}
+}
+
+func TestReaders(t *testing.T) {
+	var (
+		ref  = corev1.LocalObjectReference{Name: "creds"}
+		env  = corev1.EnvVar{Name: "PGPASSWORD", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: ref}}}
+		from = corev1.EnvFromSource{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: ref}}
+	)
+	volume := func(name string, source corev1.VolumeSource) corev1.Volume {
+		return corev1.Volume{Name: name, VolumeSource: source}
+	}
+	volumes := []corev1.Volume{
+		volume("plain", corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "creds"}}),
+		volume("mixed", corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
+			{ConfigMap: &corev1.ConfigMapProjection{}}, {Secret: &corev1.SecretProjection{LocalObjectReference: ref}}}}}),
+		volume("other", corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "tls"}}),
+		volume("empty", corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}),
+	}
+	for _, test := range []struct {
+		name string
+		spec corev1.PodSpec
+		want string
+	}{
+		{"env", corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Env: []corev1.EnvVar{{Name: "X", Value: "creds"}, env}}}}, `container "app": env PGPASSWORD`},
+		{"envFrom", corev1.PodSpec{Containers: []corev1.Container{{Name: "app", EnvFrom: []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{}}, from}}}},
+			`container "app": envFrom`},
+		{"volumes", corev1.PodSpec{Volumes: volumes, Containers: []corev1.Container{{Name: "app", VolumeMounts: []corev1.VolumeMount{{Name: "plain"}, {Name: "mixed"}, {Name: "other"}, {Name: "empty"}}}}},
+			`container "app": volume "plain", volume "mixed"`},
+		{"init container", corev1.PodSpec{InitContainers: []corev1.Container{{Name: "migrate", Env: []corev1.EnvVar{env}}}, Containers: []corev1.Container{{Name: "app"}}},
+			`container "migrate": env PGPASSWORD`},
+		{"a volume that nobody mounts", corev1.PodSpec{Volumes: volumes, Containers: []corev1.Container{{Name: "app"}}}, ""},
+		{"pull secret", corev1.PodSpec{ImagePullSecrets: []corev1.LocalObjectReference{ref}, Containers: []corev1.Container{{Name: "app"}}}, ""},
+		{"another Secret", corev1.PodSpec{Containers: []corev1.Container{{Name: "app", EnvFrom: []corev1.EnvFromSource{
+			{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "creds2"}}}}}}}, ""},
+	} {
+		if got := strings.Join(readers(&test.spec, []string{"copy", "creds"}), "; "); got != test.want {
+			t.Errorf("%s: %q, want %q", test.name, got, test.want)
+		}
+	}
+}

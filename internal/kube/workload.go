@@ -1,0 +1,192 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// Workload is a Deployment, StatefulSet or DaemonSet. Its pods read the
+// credential when they start, so a rotation restarts them.
+type Workload struct {
+	cluster *Cluster
+	kind    *kind
+	name    string
+	ways    []string // how its pods read the credential
+	options Options
+	watcher *watcher
+	// database says that it is the server itself: listed, never restarted.
+	database bool
+}
+
+// String is "kind/name", as kubectl takes it.
+func (w *Workload) String() string { return w.kind.name + "/" + w.name }
+
+// Plan tells how the workload reads the credential and finds out, by a dry run
+// of the server, whether it may be restarted. It changes nothing. An empty
+// change means that the workload is the database. Class refused: a restart would
+// not replace every pod, or some are not available even before it.
+func (w *Workload) Plan(ctx context.Context) (change string, warnings []string, err error) {
+	if w.database {
+		return "", []string{fmt.Sprintf("%s is the database: it reads the credential only when it is set up, and is not restarted", w)}, nil
+	}
+	r, err := w.mark(ctx, "dry-run", metav1.DryRunAll)
+	if err != nil {
+		return "", nil, err
+	}
+	switch {
+	case r.obstacle != "":
+		return "", nil, fail(refused, "", "restart %s: %s", w, r.obstacle)
+	case r.available < r.desired || r.updated < r.desired:
+		return "", nil, fail(refused, "mend it first, or take it out of the rotation: an unhealthy rollout could not be told from a bad password",
+			"restart %s: it is not healthy before the start: %d of %d pods available, %d of the present revision", w, r.available, r.desired, r.updated)
+	}
+	if r.operator != "" {
+		warnings = append(warnings, fmt.Sprintf("%s is managed by %s, which may undo a restart", w, r.operator))
+	}
+	return w.change(r), warnings, nil
+}
+
+func (w *Workload) change(r rollout) string {
+	how := "none of them reads the Secret by its pod template"
+	if len(w.ways) > 0 {
+		how = strings.Join(w.ways, "; ")
+	}
+	return fmt.Sprintf("restarts %d pods (%s)", r.desired, how)
+}
+
+// Restart makes every pod carry mark, as an annotation, and returns when all of
+// it is proven: the controller is done, no pod without the mark is left,
+// terminating ones included, all are ready, the log of none shows a refused
+// login, and the health command agrees in each. It changes nothing where the
+// mark is there already. progress hears how far it is; the lines of logs that
+// Options.PrintLogs asks for come there too.
+//
+// Class unhealthy: the pods came up wrong or not in time, or somebody reverted
+// the restart. Class conflict: another rotation restarted the workload.
+func (w *Workload) Restart(ctx context.Context, mark string, progress func(detail string)) error {
+	if w.database {
+		return nil
+	}
+	changed, leave := w.watcher.follow(w.kind, w.String())
+	defer leave()
+	restarted, err := w.insist(ctx, mark)
+	if err != nil {
+		return err
+	}
+	pods, err := w.await(ctx, goal{mark: mark, since: restarted.generation}, changed, progress)
+	if err != nil {
+		return err
+	}
+	return w.prove(ctx, pods, progress)
+}
+
+// insist marks the workload, again and again while the API server is away for a
+// moment: the same mark twice is one restart.
+func (w *Workload) insist(ctx context.Context, mark string) (rollout, error) {
+	pause := wait.Backoff{Duration: 300 * time.Millisecond, Factor: 2, Steps: 5}
+	for {
+		r, err := w.mark(ctx, mark)
+		if err == nil || classOf(err) != unavailable || pause.Steps == 0 {
+			return r, err
+		}
+		select {
+		case <-ctx.Done():
+			return r, err
+		case <-time.After(pause.Step()):
+		}
+	}
+}
+
+// mark patches the pod template. It leaves kubectl's own restart annotation
+// alone: whoever owns that one would find it changed by a stranger.
+func (w *Workload) mark(ctx context.Context, mark string, dryRun ...string) (rollout, error) {
+	body, err := json.Marshal(map[string]any{"spec": map[string]any{"template": map[string]any{
+		"metadata": map[string]any{"annotations": map[string]string{annotationRestart: mark}}}}})
+	if err != nil {
+		return rollout{}, fmt.Errorf("encode the restart of %s: %w", w, err)
+	}
+	r, err := w.kind.patch(ctx, w.name, body, dryRun...)
+	switch {
+	case apierrors.IsConflict(err): // of the server's own making: the patch names no version
+		return r, fail(unavailable, "", "restart %s: %v", w, err)
+	case err != nil:
+		return r, w.cluster.failed(fmt.Sprintf("restart %s", w), err,
+			rule{group: "apps", resource: w.kind.plural, name: w.name, verbs: []string{"get", "patch"}})
+	}
+	return r, nil
+}
+
+var errSlow = errors.New("the rollout takes too long")
+
+// await follows the rollout until it is judged.
+func (w *Workload) await(ctx context.Context, g goal, changed <-chan struct{}, progress func(string)) ([]pod, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, w.options.RolloutTimeout, errSlow)
+	defer cancel()
+	shown := ""
+	for {
+		seen := w.watcher.see(w.kind, w.String())
+		v, err := w.judged(seen, g)
+		if v.detail != "" && v.detail != shown {
+			shown = v.detail
+			progress(shown)
+		}
+		if err != nil {
+			w.report(ctx, v.pods, progress)
+			return nil, err
+		}
+		if v.done {
+			return v.pods, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, w.late(ctx, w.watcher.see(w.kind, w.String()), g, progress)
+		}
+	}
+}
+
+// judged turns what is seen into a verdict, or into the error that ends the wait.
+func (w *Workload) judged(seen view, g goal) (verdict, error) {
+	if apierrors.IsForbidden(seen.trouble) {
+		return verdict{}, w.cluster.failed(fmt.Sprintf("watch %s", w), seen.trouble, seen.needs)
+	}
+	switch {
+	case !seen.synced:
+		return verdict{}, nil
+	case !seen.exists:
+		return verdict{}, fail(unhealthy, "", "restart %s: somebody deleted it meanwhile", w)
+	}
+	v := judge(seen.rollout, seen.pods, g)
+	switch {
+	case v.taken:
+		return v, fail(conflict, "", "restart %s: %s", w, v.wrong)
+	case v.wrong != "":
+		return v, fail(unhealthy, "", "restart %s: %s", w, w.cluster.keeper.Scrub(v.wrong))
+	}
+	return v, nil
+}
+
+// late tells why the wait has ended without a verdict. When the API server
+// could not be reached, nobody knows how the pods are.
+func (w *Workload) late(ctx context.Context, seen view, g goal, progress func(string)) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, errSlow) {
+		return fail(unavailable, "", "restart %s: not seen to its end: %v", w, cause)
+	}
+	if seen.trouble != nil || !seen.synced {
+		return fail(unavailable, "", "watch %s: the API server does not answer", w)
+	}
+	v, err := w.judged(seen, g)
+	if err != nil {
+		return err
+	}
+	w.report(context.WithoutCancel(ctx), v.pods, progress)
+	return fail(unhealthy, "", "restart %s: not done after %v: %s", w, w.options.RolloutTimeout, w.cluster.keeper.Scrub(v.detail))
+}
