@@ -72,7 +72,7 @@ func (l *lab) down(ctx context.Context) error {
 
 // remove stops every part and removes the state.
 func (l *lab) remove(ctx context.Context, steps []boot.Step) error {
-	if err := boot.Down(ctx, steps); err != nil {
+	if err := boot.Down(ctx, steps, l.log); err != nil {
 		return err
 	}
 	points, err := node.Mounts(l.site.State)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -187,12 +188,15 @@ func anyEnded(errs map[string]error) bool {
 func ended(err error) bool { return errors.As(err, &process.Ended{}) }
 
 // Down stops every step in the reverse order, and goes on where one fails.
-func Down(ctx context.Context, steps []Step) error {
+func Down(ctx context.Context, steps []Step, log *Log) error {
 	var failed []error
-	for i := len(steps) - 1; i >= 0; i-- {
-		if err := steps[i].Part.Stop(ctx); err != nil {
-			failed = append(failed, fmt.Errorf("%s: %w", steps[i].Name, err))
+	for _, s := range slices.Backward(steps) {
+		begin := time.Now()
+		if err := s.Part.Stop(ctx); err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", s.Name, err))
+			continue
 		}
+		log.Say("%-20s stopped after %4.1fs", s.Name, time.Since(begin).Seconds())
 	}
 	return errors.Join(failed...)
 }

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/pgrotate/pgrotate/lab/process"
 	"github.com/pgrotate/pgrotate/lab/site"
@@ -18,7 +19,7 @@ type APIServer struct{ Node }
 
 func (a APIServer) process() process.Process {
 	ca, folder := a.Authority, a.Site.Folder("kube-apiserver")
-	return a.Node.process("kube-apiserver", []int{site.APIServer}, a.binary("kube-apiserver"),
+	p := a.Node.process("kube-apiserver", []int{site.APIServer}, a.binary("kube-apiserver"),
 		"--etcd-servers="+etcdURL(site.Etcd),
 		"--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--secure-port="+strconv.Itoa(site.APIServer),
 		"--endpoint-reconciler-type=none", // it refuses to publish a loopback address
@@ -34,6 +35,8 @@ func (a APIServer) process() process.Process {
 		"--kubelet-preferred-address-types=Hostname", // "localhost": exec, logs and port-forward stay on loopback
 		"--audit-policy-file="+folder+"/audit.yaml", "--audit-log-path="+a.Audit(),
 		"--audit-log-maxsize=2000", "--audit-log-maxbackup=1")
+	p.Grace = time.Second // it would wait for every open watch
+	return p
 }
 
 // Start starts the API server, after issuing the certificates that it and its
