@@ -1,0 +1,154 @@
+// Package rehearsal rotates the platform's password with the real program, as
+// the action would, proves what was so before and what is so after, and measures it.
+package rehearsal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/pgrotate/pgrotate/internal/labtest"
+)
+
+// Rehearsal is one rotation of the platform.
+type Rehearsal struct {
+	Lab    labtest.Lab
+	Source string    // the checkout that the program is built from
+	Folder string    // for what is built and written
+	Out    io.Writer // shows the program's output and the proofs
+}
+
+// repository and name are where GitHub holds a copy of the password.
+const (
+	repository = "acme/shop"
+	name       = "DATABASE_PASSWORD"
+)
+
+// Run builds the program, rotates and measures. An error means that something
+// is not as a rotation promises.
+func (r Rehearsal) Run(ctx context.Context) (Figures, error) {
+	program, err := r.build(ctx)
+	if err != nil {
+		return Figures{}, err
+	}
+	w, err := newWitness(r.Lab)
+	if err != nil {
+		return Figures{}, err
+	}
+	before, err := w.look(ctx)
+	if err != nil {
+		return Figures{}, err
+	}
+	r.say("before", before.describe()...)
+	memory, err := r.rotate(ctx, program)
+	if err != nil {
+		return Figures{}, err
+	}
+	after, err := w.look(ctx)
+	if err != nil {
+		return Figures{}, err
+	}
+	r.say("after", after.describe()...)
+	if err := w.compare(ctx, before, after); err != nil {
+		return Figures{}, err
+	}
+	return r.measure(ctx, program, memory, after.refused-before.refused)
+}
+
+// build makes the program as the image holds it.
+func (r Rehearsal) build(ctx context.Context) (string, error) {
+	program := filepath.Join(r.Folder, "pgrotate")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", program, ".")
+	cmd.Dir, cmd.Env = r.Source, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the program: %w\n%s", err, out)
+	}
+	return program, nil
+}
+
+// rotate runs the program with inputs as the runner sets them and returns its
+// largest resident memory in bytes.
+func (r Rehearsal) rotate(ctx context.Context, program string) (int64, error) {
+	environment, err := r.environment()
+	if err != nil {
+		return 0, err
+	}
+	cmd := exec.CommandContext(ctx, program)
+	cmd.Env, cmd.Stdout, cmd.Stderr = environment, r.Out, r.Out
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	if err := cmd.Run(); err != nil {
+		return 0, fmt.Errorf("rotate: %w", err)
+	}
+	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	if !ok {
+		return 0, errors.New("read the memory that the program used: the system does not tell")
+	}
+	return usage.Maxrss * 1024, nil
+}
+
+func (r Rehearsal) environment() ([]string, error) {
+	kubeconfig, err := os.ReadFile(r.Lab.Kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("read the kubeconfig: %w", err)
+	}
+	user, password, err := administrator(r.Lab.PostgresURL)
+	if err != nil {
+		return nil, err
+	}
+	return []string{
+		"INPUT_COMMAND=rotate", "INPUT_KUBECONFIG=" + string(kubeconfig), "INPUT_NAMESPACE=" + r.Lab.Namespace,
+		"INPUT_POSTGRES-URL=postgres://" + user + "@localhost/postgres?sslmode=require", "INPUT_POSTGRES-PASSWORD=" + password,
+		"INPUT_POSTGRES-POD=" + r.Lab.PostgresPod, "INPUT_HEALTH-COMMAND=/healthcheck",
+		"INPUT_GITHUB-TOKEN=" + r.Lab.GitHubToken, "INPUT_GITHUB-SECRETS=" + name + "\n@production " + name,
+		"INPUT_REASON=a rehearsal in the lab", "INPUT_REPORT=" + r.report(), "INPUT_ROLLOUT-TIMEOUT=1m", "INPUT_TIMEOUT=5m",
+		"GITHUB_API_URL=" + r.Lab.GitHubURL, "GITHUB_REPOSITORY=" + repository,
+	}, nil
+}
+
+func (r Rehearsal) report() string { return filepath.Join(r.Folder, "report.json") }
+
+func (r Rehearsal) say(when string, facts ...string) {
+	fmt.Fprintf(r.Out, "\n%s the rotation:\n", when)
+	for _, fact := range facts {
+		fmt.Fprintf(r.Out, "  %s\n", fact)
+	}
+	fmt.Fprintln(r.Out)
+}
+
+// report is what the rehearsal reads of the program's JSON report.
+type report struct {
+	ElapsedMS int64  `json:"elapsed_ms"`
+	WindowMS  *int64 `json:"refused_window_ms"`
+	Workloads []struct {
+		ElapsedMS int64 `json:"elapsed_ms"`
+	} `json:"workloads"`
+}
+
+func (r Rehearsal) measure(ctx context.Context, program string, memory int64, refused int) (Figures, error) {
+	text, err := os.ReadFile(r.report())
+	if err != nil {
+		return Figures{}, fmt.Errorf("read the report: %w", err)
+	}
+	var told report
+	if err := json.Unmarshal(text, &told); err != nil {
+		return Figures{}, fmt.Errorf("read the report: %w", err)
+	}
+	f := Figures{Total: milliseconds(told.ElapsedMS), Refused: refused, Memory: memory}
+	if told.WindowMS != nil {
+		f.Window = milliseconds(*told.WindowMS)
+	}
+	for _, w := range told.Workloads {
+		f.Slowest = max(f.Slowest, milliseconds(w.ElapsedMS))
+	}
+	f.Image, err = compressed(program)
+	return f, err
+}
+
+func milliseconds(n int64) time.Duration { return time.Duration(n) * time.Millisecond }

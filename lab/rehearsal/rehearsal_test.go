@@ -1,0 +1,26 @@
+package rehearsal
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/pgrotate/pgrotate/internal/labtest"
+)
+
+// TestRotatesThePlatform rotates once and prints the figures; times are only
+// printed, sizes do not depend on the machine and are held.
+func TestRotatesThePlatform(t *testing.T) {
+	r := Rehearsal{Lab: labtest.Open(t), Source: "../..", Folder: t.TempDir(), Out: t.Output()}
+	figures, err := r.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(os.Stdout, figures)
+	if figures.Memory > 60<<20 {
+		t.Errorf("peak memory is %d bytes", figures.Memory)
+	}
+	if figures.Image > 15_000_000 {
+		t.Errorf("the compressed image has %d bytes", figures.Image)
+	}
+}
