@@ -297,6 +297,9 @@ func together(ts *testscript.TestScript, _ bool, args []string) {
 		rotated += strings.Count(run.out.String(), "has the password since")
 	}
 	if rotated != 1 || count[0]+count[3] != n {
+		for _, run := range runs {
+			ts.Logf("%s", &run.out)
+		}
 		ts.Fatalf("%d of %d runs rotated, exit codes %v", rotated, n, count)
 	}
 }

@@ -141,14 +141,13 @@ func (p *program) discover(ctx context.Context, t *targets, r *rotation.Rotation
 		return
 	}
 	r.Discovered = len(c.Workloads) == 0 || c.Workloads[0] == "auto"
-	d := kube.Discovery{
-		Secret: c.Secret, DatabasePod: c.PostgresPod,
-		Options: kube.Options{RolloutTimeout: c.RolloutTimeout, LogLines: c.LogLines, PrintLogs: c.PrintLogs, HealthCommand: c.Health},
-	}
+	d := kube.Discovery{Secrets: []string{c.Secret}, DatabasePod: c.PostgresPod}
 	if !r.Discovered {
 		d.Listed = c.Workloads
 	}
-	found, err := t.cluster.Workloads(ctx, d)
+	found, err := t.cluster.Workloads(ctx, d, kube.Options{
+		RolloutTimeout: c.RolloutTimeout, LogLines: c.LogLines, PrintLogs: c.PrintLogs, HealthCommand: c.Health,
+	})
 	r.Undiscovered = err
 	for _, w := range found {
 		r.Workloads = append(r.Workloads, w)
@@ -159,4 +158,3 @@ func (p *program) discover(ctx context.Context, t *targets, r *rotation.Rotation
 func newID() string {
 	return time.Now().UTC().Format("20060102-150405-") + strings.ToLower(rand.Text()[:6])
 }
-
