@@ -81,7 +81,8 @@ func rotatedCase() rotation.Result {
 			done("restart", 11263, "3 workloads on the new password"),
 			done("verify", 318, "the served password logs in, the former one is refused"),
 			done("commit", 19, "the former password is kept until 2026-03-03T04:17:18Z")),
-		Workloads: []rotation.Target{workload("deployment/alfred-core", 11120, nil), workload("deployment/contact-ingest", 9480, nil), workload("deployment/model-registry", 11257, nil)},
+		Workloads: []rotation.Target{workload("deployment/alfred-core", 11120, nil), workload("deployment/contact-ingest", 9480, nil), workload("deployment/model-registry", 11257, nil), workload("statefulset/postgres", 0, nil)},
+		Plan:      planLines(),
 		Copies:    []rotation.Target{gitHubCopy("acme/shop DATABASE_PASSWORD", altered.Add(time.Second), nil), gitHubCopy("acme/shop@production DATABASE_URL", altered.Add(2*time.Second), nil)},
 		Warnings:  []string{"StatefulSet postgres runs the database and is not restarted"},
 	}

@@ -63,7 +63,7 @@ type stepInJSON struct {
 
 type workloadInJSON struct {
 	Name      string `json:"name"`
-	Result    string `json:"result"` // restarted, unhealthy or unproven
+	Result    string `json:"result"` // restarted, left alone, unhealthy or unproven
 	ElapsedMS int64  `json:"elapsed_ms"`
 	Error     string `json:"error,omitempty"`
 }
@@ -121,7 +121,7 @@ func (b builder) stepInJSON(s rotation.StepResult) stepInJSON {
 }
 
 func (b builder) workloadInJSON(t rotation.Target) workloadInJSON {
-	return workloadInJSON{b.tidy(t.Name), restarted(t).Text, t.Elapsed.Milliseconds(), b.message(t.Err)}
+	return workloadInJSON{b.tidy(t.Name), b.restarted(t).Text, t.Elapsed.Milliseconds(), b.message(t.Err)}
 }
 
 func (b builder) copyInJSON(t rotation.Target) copyInJSON {

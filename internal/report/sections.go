@@ -107,18 +107,27 @@ func (b builder) came(s rotation.StepResult) string {
 
 func (b builder) workloads() section {
 	return table(b, "Workloads", []string{"Workload", "Result", "Time", "Detail"}, failuresFirst(b.Workloads), func(t rotation.Target) row {
-		return row{b.cell(code, t.Name), restarted(t), b.cell(number, span(t.Elapsed)), b.detail(t)}
+		return row{b.cell(code, t.Name), b.restarted(t), b.cell(number, span(t.Elapsed)), b.detail(t)}
 	})
 }
 
-func restarted(t rotation.Target) cell {
+func (b builder) restarted(t rotation.Target) cell {
 	switch {
+	case t.Err == nil && b.leftAlone(t.Name):
+		return cell{Text: "left alone", Kind: aside}
 	case t.Err == nil:
 		return cell{Text: "restarted", Kind: good}
 	case rotation.ClassOf(t.Err) == rotation.Unhealthy:
 		return cell{Text: "unhealthy", Kind: bad}
 	}
 	return cell{Text: "unproven", Kind: bad}
+}
+
+// leftAlone tells whether the plan named a workload without a change to it.
+func (b builder) leftAlone(name string) bool {
+	return slices.ContainsFunc(b.Plan, func(line rotation.Line) bool {
+		return line.Step == "restart" && line.Target == name && line.Change == "" && line.Err == nil
+	})
 }
 
 func (b builder) detail(t rotation.Target) cell {

@@ -59,11 +59,8 @@ func (s section) Hidden() section {
 	return s
 }
 
-// Count names the number of rows.
-func (s section) Count() string { return count(len(s.Rows), "entry", "entries") }
-
 // Cut names the rows that are in no list.
-func (s section) Cut() string { return count(s.More, "entry", "entries") }
+func (s section) Cut() string { return count(s.More, "more stands", "more stand") }
 
 // proseHTML escapes a sentence and shows the words between back-ticks as code.
 // An empty comment after "@" keeps GitHub from taking a name for a person's.
