@@ -187,7 +187,7 @@ func (p *process) arrive(what string) (fault, string) {
 		runtime.Goexit()
 	}
 	p.seen[what]++
-	call := fmt.Sprintf("%s %s %d", p.name, what, p.seen[what])
+	call := p.name + " " + what + " " + strconv.Itoa(p.seen[what])
 	p.w.calls = append(p.w.calls, call)
 	f := p.w.script[call]
 	delete(p.w.script, call)

@@ -1,0 +1,150 @@
+package rotation_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/pgrotate/pgrotate/internal/rotation"
+)
+
+var pairs = flag.String("pairs", "sample", "which pairs of faults to try: sample (one of 97), basic (every pair of crashes and failures), all")
+
+// wanted tells whether the n-th pair is tried.
+func wanted(n int, first, second fault) bool {
+	basic := first <= failAfter && second <= failAfter
+	return n%97 == 0 || *pairs == "all" || *pairs == "basic" && basic
+}
+
+// situation is one way in which a rotation may go where no call fails.
+type situation struct {
+	name    string
+	sick    func(workload, mark string) bool
+	stop    bool // on-failure
+	recover func(*rotation.Rotation, context.Context) rotation.Result
+}
+
+func situations() []situation {
+	forward := func(_, mark string) bool { return mark != "" && !strings.HasSuffix(mark, "-back") }
+	return []situation{
+		{"verified, resume", func(string, string) bool { return false }, false, resume},
+		{"verified, rotate", func(string, string) bool { return false }, false, rotate},
+		{"verified, on-failure stop", func(string, string) bool { return false }, true, resume},
+		{"not verified, resume", forward, false, resume},
+		{"nothing comes up, resume", func(string, string) bool { return true }, false, resume},
+	}
+}
+
+// scripted is one fault at one call.
+type scripted struct {
+	call  string
+	fault fault
+}
+
+// play lets a rotation meet the faults, then runs the recovery until they have
+// all happened, then once more without any. It returns the calls that were made
+// after the last of them, and what did not hold.
+func (s situation) play(faults ...scripted) (after []string, bad []string) {
+	w := newWorld()
+	w.sick, w.policy.GoBack = s.sick, !s.stop
+	for _, f := range faults {
+		w.script[f.call] = f.fault
+	}
+	w.run(rotate)
+	w.run(s.recover)
+	if len(w.script) == 0 {
+		after = w.calls
+	}
+	w.script = nil
+	w.policy.GoBack = true
+	w.run(resume)
+	return after, append(w.broken, w.unsettled()...)
+}
+
+// healed tells what an overtaken process can leave behind: a write to a copy
+// has no precondition, so a late one may win until the next rotation.
+func healed(faults []scripted, bad []string) bool {
+	for _, text := range bad {
+		if text != cluster+" differs" && text != remote+" differs" {
+			return false
+		}
+	}
+	return slices.ContainsFunc(faults, func(f scripted) bool {
+		return f.fault == overtake && (strings.Contains(f.call, cluster+".Set") || strings.Contains(f.call, remote+".Set"))
+	})
+}
+
+func TestEveryFaultAtEveryCall(t *testing.T) {
+	var total atomic.Int64
+	garbage := debug.SetGCPercent(800)
+	t.Cleanup(func() {
+		debug.SetGCPercent(garbage)
+		t.Logf("%d cases", total.Load())
+	})
+	for _, s := range situations() {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { total.Add(s.exhaust(t)) })
+		})
+	}
+}
+
+// exhaust tries every fault at every call, and after each of them every fault
+// at every later call, those of the recovery included.
+func (s situation) exhaust(t *testing.T) (cases int64) {
+	calls, bad := s.play()
+	if len(bad) > 0 {
+		t.Fatalf("without a fault: %q", bad)
+	}
+	pair := 0
+	for _, first := range combine(calls) {
+		cases++
+		later, bad := s.play(first)
+		if len(bad) > 0 && !healed([]scripted{first}, bad) {
+			t.Errorf("%v: %q", first, bad)
+		}
+		for _, second := range combine(behind(later, first.call)) {
+			if pair++; !wanted(pair, first.fault, second.fault) {
+				continue
+			}
+			cases++
+			if _, bad := s.play(first, second); len(bad) > 0 && !healed([]scripted{first, second}, bad) {
+				t.Errorf("%v, %v: %q", first, second, bad)
+			}
+		}
+		if t.Failed() {
+			return cases
+		}
+	}
+	return cases
+}
+
+func combine(calls []string) []scripted {
+	var all []scripted
+	for _, call := range calls {
+		for f := crashBefore; f < faults; f++ {
+			if f.fits(call) {
+				all = append(all, scripted{call, f})
+			}
+		}
+	}
+	return all
+}
+
+// behind returns the calls that were made after one of them.
+func behind(calls []string, call string) []string {
+	for i, c := range calls {
+		if c == call {
+			return calls[i+1:]
+		}
+	}
+	return nil
+}
+
+func (s scripted) String() string { return fmt.Sprintf("%v at %q", s.fault, s.call) }
