@@ -14,12 +14,12 @@ import (
 	"github.com/pgrotate/pgrotate/internal/rotation"
 )
 
-var pairs = flag.String("pairs", "sample", "which pairs of faults to try: sample (one of 97), basic (every pair of crashes and failures), all")
+var pairs = flag.String("pairs", "sample", "which pairs of faults to try: sample (one of 149), basic (every pair of crashes and failures), all")
 
 // wanted tells whether the n-th pair is tried.
 func wanted(n int, first, second fault) bool {
 	basic := first <= failAfter && second <= failAfter
-	return n%97 == 0 || *pairs == "all" || *pairs == "basic" && basic
+	return n%149 == 0 || *pairs == "all" || *pairs == "basic" && basic
 }
 
 // situation is one way in which a rotation may go where no call fails.

@@ -17,8 +17,8 @@ func (l lockPort) Acquire(ctx context.Context, base string, wait time.Duration) 
 	for {
 		var freed chan struct{}
 		err := l.p.call(ctx, "Lock.Acquire", func() error {
-			if w.holder == nil {
-				w.holder, l.p.session = l.p, true
+			if w.locks[base] == nil {
+				w.locks[base], l.p.session = l.p, true
 				return nil
 			}
 			freed = w.freed
@@ -53,7 +53,7 @@ func (l lockPort) Release() {
 
 // alive tells whether the session still holds the lock.
 func (p *process) alive() error {
-	if !p.session || p.w.holder != p {
+	if !p.session || p.w.locks[role] != p {
 		return errLost
 	}
 	return nil
@@ -66,16 +66,8 @@ func (d databasePort) Plan(ctx context.Context, name string) (string, []string, 
 		if name != role {
 			return &failed{"refused", "role " + name + " does not exist"}
 		}
-		return d.p.alivePlan()
+		return nil
 	})
-}
-
-// alivePlan: a plan takes no lock, so it has a session of its own.
-func (p *process) alivePlan() error {
-	if p.w.holder == p && !p.session {
-		return errLost
-	}
-	return nil
 }
 
 func (d databasePort) Verifier(ctx context.Context, password secret.Value) (v secret.Value, err error) {
@@ -122,8 +114,11 @@ func (d databasePort) Holds(ctx context.Context, c secret.Credential) (verdict s
 
 func (d databasePort) Set(ctx context.Context, c secret.Credential) (clock time.Time, err error) {
 	err = d.p.call(ctx, "Database.Set", func() error {
-		if err := d.p.alive(); err != nil {
+		switch err := d.p.alive(); {
+		case err != nil:
 			return err
+		case c.Verifier.IsZero():
+			return &failed{"refused", "a role needs a password"}
 		}
 		clock = time.Now()
 		d.p.w.accepts = c.Verifier.Reveal()

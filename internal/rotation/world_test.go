@@ -33,8 +33,8 @@ type world struct {
 	// The database: one role, and the advisory lock that lives in a session.
 	accepts string // the stored verifier
 	nologin bool
-	holder  *process
-	freed   chan struct{} // closed when the lock is given back
+	locks   map[string]*process // advisory locks, by the role they are about
+	freed   chan struct{}       // closed when the lock is given back
 	salts   int
 
 	// The cluster.
@@ -88,6 +88,7 @@ type copied struct {
 func newWorld() *world {
 	w := &world{
 		freed:  make(chan struct{}),
+		locks:  map[string]*process{},
 		sets:   map[string]*podSet{},
 		copies: map[string]copied{},
 		sick:   func(string, string) bool { return false },
@@ -138,11 +139,9 @@ func (w *world) opens(password string) bool {
 
 func (w *world) free(p *process) {
 	p.session = false
-	if w.holder == p {
-		w.holder = nil
-		close(w.freed)
-		w.freed = make(chan struct{})
-	}
+	maps.DeleteFunc(w.locks, func(_ string, holder *process) bool { return holder == p })
+	close(w.freed)
+	w.freed = make(chan struct{})
 }
 
 // check looks at the invariants: I1 what the database accepts is stored, I2 if

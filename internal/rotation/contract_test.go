@@ -1,0 +1,69 @@
+package rotation_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/pgrotate/pgrotate/internal/rotation/rotationtest"
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+// The world keeps the promises that it is used to test with.
+
+func TestWorldIsADatabase(t *testing.T) {
+	rotationtest.TestDatabase(t, func(*testing.T) rotationtest.Database {
+		w := newWorld()
+		one, other := w.process(), w.process()
+		return rotationtest.Database{Lock: lockPort{one}, Database: databasePort{one}, Other: lockPort{other},
+			Role: role, Current: secret.Credential{User: role, Password: secret.New(birth)}, Cut: one.cut, Keep: secret.New}
+	})
+}
+
+func TestWorldIsServed(t *testing.T) {
+	rotationtest.TestServed(t, func(*testing.T) rotationtest.Served {
+		w := newWorld()
+		return rotationtest.Served{Served: servedPort{w.process()}, Keep: secret.New,
+			Current: secret.Credential{User: role, Password: secret.New(birth)},
+			Version: func() string { return w.served.version },
+			Others:  func() string { return w.served.keys["other"] + w.served.keys["touched"] },
+			Touch:   func() { w.served.keys["touched"], w.served.version = "by hand", w.version() },
+			Delete:  func() { w.served = nil },
+		}
+	})
+}
+
+func TestWorldIsACopy(t *testing.T) {
+	rotationtest.TestCopy(t, func(*testing.T) rotationtest.Copy {
+		w := newWorld()
+		return rotationtest.Copy{Copy: copyPort{w.process(), remote},
+			First:  secret.Credential{User: role, Password: secret.New("First")},
+			Second: secret.Credential{User: role, Password: secret.New("Second")},
+			Held:   func() secret.Value { return secret.New(w.copies[remote].password) },
+			Want:   func(c secret.Credential) secret.Value { return c.Password },
+		}
+	})
+}
+
+func TestWorldIsAWorkload(t *testing.T) {
+	rotationtest.TestWorkload(t, func(*testing.T) rotationtest.Workload {
+		w := newWorld()
+		return rotationtest.Workload{Workload: workloadPort{w.process(), inPod},
+			Pods: func() map[string]string {
+				pods := map[string]string{}
+				for i, p := range w.sets[inPod].pods {
+					pods[fmt.Sprintf("pod-%d-%s", i, p.mark)] = p.mark
+				}
+				return pods
+			},
+			Break: func() { w.sick = func(string, string) bool { return true } },
+		}
+	})
+}
+
+func TestWorldIsAJournal(t *testing.T) {
+	rotationtest.TestJournal(t, func(*testing.T) rotationtest.Journal {
+		w := newWorld()
+		return rotationtest.Journal{Journal: journalPort{w.process()}, Other: journalPort{w.process()},
+			Delete: func() { w.journal = secret.Document{} }}
+	})
+}

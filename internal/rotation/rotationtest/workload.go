@@ -1,0 +1,125 @@
+package rotationtest
+
+import (
+	"context"
+	"slices"
+	"testing"
+
+	"github.com/pgrotate/pgrotate/internal/rotation"
+)
+
+// Workload is a set of pods, seen from outside, too.
+type Workload struct {
+	Workload rotation.Workload
+	// Pods returns the pods that are there, by name, with the mark each carries.
+	Pods func() map[string]string
+	// Break makes every pod that starts from now on come up wrong.
+	Break func()
+}
+
+// TestWorkload holds a Workload to what rotation expects of it. Every subtest
+// gets one of its own from the factory, up and healthy, never restarted.
+func TestWorkload(t *testing.T, factory func(*testing.T) Workload) {
+	for _, c := range []struct {
+		name string
+		run  func(*testing.T, Workload)
+	}{
+		{"PlanChangesNothing", workloadPlan},
+		{"RestartMarksEveryPod", workloadRestart},
+		{"RestartAgainChangesNothing", workloadAgain},
+		{"AnotherMarkRestartsAgain", workloadBack},
+		{"BadPodsAreUnhealthy", workloadBroken},
+		{"StopsWhenTold", workloadStops},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := factory(t)
+			wantName(t, w.Workload)
+			c.run(t, w)
+		})
+	}
+}
+
+func silent(string) {}
+
+func (w Workload) restart(t *testing.T, mark string) []string {
+	t.Helper()
+	must(t, w.Workload.Restart(t.Context(), mark, silent), "restart")
+	pods := w.Pods()
+	if len(pods) == 0 {
+		t.Error("no pod is left")
+	}
+	var names []string
+	for name, carries := range pods {
+		if names = append(names, name); carries != mark {
+			t.Errorf("pod %s carries the mark %q, want %q", name, carries, mark)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func workloadPlan(t *testing.T, w Workload) {
+	before := w.names()
+	change, _, err := w.Workload.Plan(t.Context())
+	must(t, err, "plan")
+	if change == "" {
+		t.Error("the plan does not say what would happen")
+	}
+	if !slices.Equal(before, w.names()) {
+		t.Error("the plan restarted the pods")
+	}
+}
+
+func (w Workload) names() []string {
+	var names []string
+	for name := range w.Pods() {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func workloadRestart(t *testing.T, w Workload) {
+	before, told := w.names(), 0
+	must(t, w.Workload.Restart(t.Context(), "contract1", func(string) { told++ }), "restart")
+	for _, name := range w.restart(t, "contract1") {
+		if slices.Contains(before, name) {
+			t.Errorf("pod %s was not replaced", name)
+		}
+	}
+	if told == 0 {
+		t.Error("the restart told nobody how it went on")
+	}
+}
+
+func workloadAgain(t *testing.T, w Workload) {
+	first := w.restart(t, "contract2")
+	if again := w.restart(t, "contract2"); !slices.Equal(first, again) {
+		t.Errorf("the same mark restarted the pods again: %q, then %q", first, again)
+	}
+}
+
+func workloadBack(t *testing.T, w Workload) {
+	there := w.restart(t, "contract3")
+	back := w.restart(t, "contract3-back")
+	for _, name := range back {
+		if slices.Contains(there, name) {
+			t.Errorf("pod %s was not replaced on the way back", name)
+		}
+	}
+}
+
+func workloadBroken(t *testing.T, w Workload) {
+	w.Break()
+	wantClass(t, w.Workload.Restart(t.Context(), "contract4", silent), rotation.Unhealthy, "restart pods that come up wrong")
+}
+
+func workloadStops(t *testing.T, w Workload) {
+	before := w.names()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	wantClass(t, w.Workload.Restart(ctx, "contract5", silent), rotation.Unavailable, "restart after being told to stop")
+	if !slices.Equal(before, w.names()) {
+		t.Error("the pods were restarted after the run was told to stop")
+	}
+}
