@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pgrotate/pgrotate/lab/boot"
+	"github.com/pgrotate/pgrotate/lab/debian"
 	"github.com/pgrotate/pgrotate/lab/node"
 )
 
@@ -16,7 +20,7 @@ const patience = 20 * time.Second
 
 // up makes the lab ready, and changes nothing where it is.
 func (l *lab) up(ctx context.Context) error {
-	if err := l.usable(); err != nil {
+	if err := l.usable(debian.Unusable()); err != nil {
 		return err
 	}
 	if err := l.lock(ctx); err != nil {
@@ -45,16 +49,15 @@ func (l *lab) clean(ctx context.Context, steps []boot.Step) error {
 	if _, err := os.Stat(l.site.State); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	broken := false
-	missing := boot.Settle(ctx, steps, patience)
-	for name, why := range missing {
-		l.log.Say("%-20s %v", name, why)
-		broken = broken || !replaceable(name)
-	}
-	if !broken {
+	missing := slices.Sorted(maps.Keys(boot.Settle(ctx, steps, patience)))
+	if len(missing) == 0 {
 		return nil
 	}
-	l.log.Say("removing what an earlier lab left")
+	l.log.Say("there is a lab, but not ready: %s", strings.Join(missing, ", "))
+	if !slices.ContainsFunc(missing, func(name string) bool { return !replaceable(name) }) {
+		return nil
+	}
+	l.log.Say("removing it")
 	return l.remove(ctx, steps)
 }
 

@@ -58,13 +58,10 @@ func newLab(s site.Site, getenv func(string) string) *lab {
 	return l
 }
 
-// usable tells why the lab cannot run here, and what to do, or nil.
-func (l *lab) usable() error {
-	if l.server != "" && l.cluster != "" {
-		return nil
-	}
-	why := debian.Unusable()
-	if why == "" {
+// usable returns what to do where this machine cannot run the lab because of
+// why; nil where why is empty or the lab does not need this machine.
+func (l *lab) usable(why string) error {
+	if why == "" || l.server != "" && l.cluster != "" {
 		return nil
 	}
 	images := slices.Sorted(maps.Keys(l.builder().Archives()))
