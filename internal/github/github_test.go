@@ -224,7 +224,10 @@ func TestDoesNotInsistOnWhatGitHubCannotOpen(t *testing.T) {
 }
 
 func TestRefusesAKeyOfTheWrongLength(t *testing.T) {
-	for _, body := range []string{`{"key_id":"1","key":"c2hvcnQ="}`, `{"key_id":"1","key":"%"}`, `{"key":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}`} {
+	for _, body := range []string{
+		`{"key_id":"1","key":"c2hvcnQ="}`, `{"key_id":"1","key":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`,
+		`{"key_id":"1","key":"%"}`, `{"key":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}`,
+	} {
 		server, s := open(t, writer, "NAME")
 		server.Fault(githubtest.Fault{Effect: githubtest.Answer, Path: "public-key", Times: 1, Status: 200, Body: body})
 		holds(t, s.Set(t.Context(), credential()), "refused", "no key of 32 bytes", "")
@@ -232,15 +235,18 @@ func TestRefusesAKeyOfTheWrongLength(t *testing.T) {
 }
 
 func TestRunsAgainInANewProcess(t *testing.T) {
-	server, first := open(t, writer, "NAME")
-	must(t, first.Set(t.Context(), credential()))
-	second := secretOf(t, github.Config{Token: secret.New(writer), BaseURL: server.URL}, "NAME", "")
-	if _, err := second.Verify(t.Context(), credential()); err == nil {
-		t.Error("proves a write that it has not made")
-	}
-	must(t, second.Set(t.Context(), credential()))
-	_, err := second.Verify(t.Context(), credential())
-	must(t, err)
+	synctest.Test(t, func(t *testing.T) {
+		server, transport := githubtest.NewInMemory(t)
+		server.Setup(setup)
+		config := github.Config{Token: secret.New(writer), BaseURL: server.URL, Transport: transport}
+		must(t, secretOf(t, config, "NAME", "").Set(t.Context(), credential()))
+		s := secretOf(t, config, "NAME", "")
+		_, err := s.Verify(t.Context(), credential())
+		holds(t, err, "unavailable", "verify GitHub secret acme/shop NAME: nothing was written yet", "")
+		must(t, s.Set(t.Context(), credential()))
+		_, err = s.Verify(t.Context(), credential())
+		must(t, err)
+	})
 }
 
 func TestOneWriteAtATime(t *testing.T) {

@@ -1,7 +1,10 @@
 package github
 
 import (
+	"bufio"
 	"encoding/base64"
+	"errors"
+	"io"
 	"os/exec"
 	"strings"
 	"testing"
@@ -10,7 +13,7 @@ import (
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
-// opener is libsodium by way of PyNaCl: it prints a new public key and opens
+// opener is libsodium by way of PyNaCl (Debian: python3-nacl): it prints a new public key and opens
 // what it then reads.
 const opener = `
 import sys, base64, nacl.public
@@ -31,17 +34,25 @@ func TestLibsodiumOpensIt(t *testing.T) {
 
 func opened(t *testing.T, value string) string {
 	t.Helper()
-	python := exec.CommandContext(t.Context(), "python3", "-c", opener)
+	python := exec.CommandContext(t.Context(), "/usr/bin/python3", "-c", opener)
 	stdin, err := python.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	stdout := &answers{lines: make(chan string, 1)}
-	python.Stdout, python.Stderr = stdout, t.Output()
-	if err := python.Start(); err != nil {
-		t.Fatalf("start python3 with the package python3-nacl: %v", err)
+	pipe, err := python.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
 	}
-	public, err := base64.StdEncoding.DecodeString(<-stdout.lines)
+	python.Stderr = t.Output()
+	if err := python.Start(); err != nil {
+		t.Fatalf("start Debian's python3: %v", err)
+	}
+	stdout := bufio.NewReader(pipe)
+	line, err := stdout.ReadString('\n')
+	if err != nil {
+		t.Fatalf("python3 with the package python3-nacl gives no key: %v", err)
+	}
+	public, err := base64.StdEncoding.DecodeString(strings.TrimSpace(line))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,26 +64,9 @@ func opened(t *testing.T, value string) string {
 	if _, err := stdin.Write([]byte(body.EncryptedValue + "\n")); err != nil {
 		t.Fatal(err)
 	}
-	if err := python.Wait(); err != nil {
+	plain, err := io.ReadAll(stdout)
+	if err := errors.Join(err, python.Wait()); err != nil {
 		t.Fatal(err)
 	}
-	return stdout.rest.String()
-}
-
-// answers hands on the first line and keeps the rest.
-type answers struct {
-	lines chan string
-	rest  strings.Builder
-	began bool
-}
-
-func (a *answers) Write(p []byte) (int, error) {
-	if a.began {
-		return a.rest.Write(p)
-	}
-	a.began = true
-	line, rest, _ := strings.Cut(string(p), "\n")
-	a.lines <- line
-	a.rest.WriteString(rest)
-	return len(p), nil
+	return string(plain)
 }

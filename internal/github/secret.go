@@ -57,7 +57,7 @@ func (s *Secret) Plan(ctx context.Context, c secret.Credential) (change string, 
 	if err := s.fetchKey(ctx); err != nil {
 		return "", nil, err
 	}
-	updated, err := s.look(ctx)
+	updated, _, err := s.look(ctx)
 	switch {
 	case err != nil:
 		return "", nil, err
@@ -67,17 +67,24 @@ func (s *Secret) Plan(ctx context.Context, c secret.Credential) (change string, 
 	return "update, last updated " + show(updated), nil, nil
 }
 
-// look returns updated_at, zero where the secret does not exist.
-func (s *Secret) look(ctx context.Context) (time.Time, error) {
+// look returns updated_at, zero where the secret does not exist, and the time
+// of the answer.
+func (s *Secret) look(ctx context.Context) (updated, now time.Time, err error) {
 	var answer github.Secret
-	_, err := s.client.do(ctx, http.MethodGet, s.path(), nil, &answer)
-	switch {
-	case answered(err, http.StatusNotFound):
-		return time.Time{}, nil
-	case err != nil:
-		return time.Time{}, s.failed("read "+s.String(), err)
+	resp, err := s.client.do(ctx, http.MethodGet, s.path(), nil, &answer)
+	if err != nil && !answered(err, http.StatusNotFound) {
+		return time.Time{}, time.Time{}, s.failed("read "+s.String(), err)
 	}
-	return answer.UpdatedAt.Time, nil
+	return answer.UpdatedAt.Time, date(resp), nil
+}
+
+// date is GitHub's clock, zero where it is not told.
+func date(resp *github.Response) time.Time {
+	at, err := http.ParseTime(resp.Header.Get("Date"))
+	if err != nil {
+		return time.Time{}
+	}
+	return at
 }
 
 func (s *Secret) path() string { return s.target.path() + "/" + s.target.Name }
@@ -99,9 +106,12 @@ func (s *Secret) Set(ctx context.Context, c secret.Credential) error {
 		return s.failed("update "+s.String(), err)
 	}
 	defer s.client.leave()
-	before, err := s.look(ctx)
+	before, now, err := s.look(ctx)
 	if err != nil {
 		return err
+	}
+	if err := pause(ctx, apart(before, now)); err != nil {
+		return s.failed("update "+s.String(), err)
 	}
 	s.last = &write{before: before}
 	if err := s.write(ctx, value); err != nil {
@@ -137,7 +147,7 @@ func (s *Secret) put(ctx context.Context, value secret.Value) error {
 	}
 	resp, err := s.client.do(ctx, http.MethodPut, s.path(), body, nil)
 	if err == nil {
-		s.last.answered, _ = http.ParseTime(resp.Header.Get("Date")) // zero where it is missing
+		s.last.answered = date(resp)
 	}
 	return err
 }
@@ -156,7 +166,7 @@ func (s *Secret) Verify(ctx context.Context, _ secret.Credential) (updatedAt tim
 		if err := s.settle(ctx, try); err != nil {
 			return time.Time{}, err
 		}
-		if updatedAt, err = s.look(ctx); err != nil || s.last.proven(updatedAt) {
+		if updatedAt, _, err = s.look(ctx); err != nil || s.last.proven(updatedAt) {
 			return updatedAt, err
 		}
 	}
@@ -178,16 +188,18 @@ func (s *Secret) settle(ctx context.Context, try int) error {
 // takes a while, and the two times come from different machines.
 const skew = attempt + 10*time.Second
 
-// proven tells whether updated is the time of this write. updated_at has whole
-// seconds: two writes within one second look alike, and count by the answer.
+// proven tells whether updated is the time of this write, and not that of an
+// earlier one of somebody else.
 func (w *write) proven(updated time.Time) bool {
-	switch {
-	case updated.IsZero():
-		return false
-	case w.answered.IsZero():
-		return updated.After(w.before)
-	case updated.Before(w.answered.Add(-skew)):
-		return false
+	return updated.After(w.before) && (w.answered.IsZero() || !updated.Before(w.answered.Add(-skew)))
+}
+
+// apart is how long to wait before a write, so that its updated_at differs from
+// the former one: GitHub keeps whole seconds, and two machines take part.
+func apart(before, now time.Time) time.Duration {
+	const least = 2 * time.Second
+	if before.IsZero() || now.IsZero() {
+		return 0
 	}
-	return updated.After(w.before) || !updated.Before(w.answered)
+	return min(max(least-now.Sub(before), 0), 2*least)
 }

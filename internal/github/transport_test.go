@@ -29,14 +29,22 @@ func TestWaitsOutASecondaryLimit(t *testing.T) {
 }
 
 func TestDoesNotWaitForEver(t *testing.T) {
-	bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
-		server.Fault(githubtest.SecondaryLimit(429, "50", -1))
-		start := time.Now()
-		holds(t, s.Set(t.Context(), credential()), "unavailable", "GitHub's rate limit is reached", "wait a few minutes")
-		if time.Since(start) != 100*time.Second {
-			t.Errorf("waited %s", time.Since(start))
-		}
-	})
+	for _, status := range []int{http.StatusForbidden, http.StatusTooManyRequests} {
+		bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
+			server.Fault(githubtest.SecondaryLimit(status, "50", -1))
+			start := time.Now()
+			holds(t, s.Set(t.Context(), credential()), "unavailable", "GitHub's rate limit is reached", "wait a few minutes")
+			if time.Since(start) != 100*time.Second {
+				t.Errorf("%d: waited %s", status, time.Since(start))
+			}
+		})
+	}
+}
+
+func TestTakesAForbiddenWithATimeForALimit(t *testing.T) {
+	server, s := open(t, writer, "NAME")
+	server.Fault(githubtest.Fault{Effect: githubtest.Answer, Times: -1, Status: 403, Header: map[string]string{"Retry-After": "7200"}, Body: `{"message":"slow down"}`})
+	holds(t, s.Set(t.Context(), credential()), "unavailable", "GitHub's rate limit is reached", "wait a few minutes")
 }
 
 func TestTellsWhenTheHourlyLimitEnds(t *testing.T) {
@@ -194,6 +202,9 @@ func TestRefusesToGoInCircles(t *testing.T) {
 		Header: map[string]string{"Location": server.URL + "/api/v3/repos/acme/shop/actions/secrets/NAME"},
 	})
 	holds(t, s.Set(t.Context(), credential()), "refused", "redirects in circles", "")
+	if n := count(server, ""); n != 5 {
+		t.Errorf("%d requests", n)
+	}
 }
 
 func TestRefusesAnAddressThatCannotBeTrusted(t *testing.T) {
