@@ -6,6 +6,7 @@ package labtest
 import (
 	"encoding/json"
 	"os"
+	"syscall"
 	"testing"
 )
 
@@ -47,4 +48,19 @@ func Open(t testing.TB) Lab {
 		t.Fatalf("read the lab's description %q: %v", path, err)
 	}
 	return lab
+}
+
+// Platform waits until no other test, in whatever process, works on the lab's
+// platform, and keeps the others away until t ends. Every test that restarts its
+// workloads, changes its Secret or role, or expects it to be at rest calls it.
+func (Lab) Platform(t testing.TB) {
+	t.Helper()
+	file, err := os.OpenFile(os.Getenv("PGROTATE_LAB")+".platform", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatalf("open the lock of the platform: %v", err)
+	}
+	t.Cleanup(func() { file.Close() }) // which unlocks
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatalf("lock the platform: %v", err)
+	}
 }
