@@ -1,0 +1,143 @@
+package postgres
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/pem"
+	"errors"
+	"io"
+	"net"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+// greeter plays the start of a PostgreSQL server: it answers SSLRequest with
+// answer, and speaks TLS where that is 'S'. It returns the certificate, which
+// is for example.com and 127.0.0.1, as PEM.
+func greeter(t *testing.T, answer byte) (dial func(context.Context, string, string) (net.Conn, error), certificate []byte) {
+	https := httptest.NewTLSServer(nil)
+	t.Cleanup(https.Close)
+	serve := func(conn net.Conn) {
+		defer conn.Close()
+		if _, err := io.ReadFull(conn, make([]byte, 8)); err != nil {
+			return
+		}
+		_, _ = conn.Write([]byte{answer})
+		if answer == 'S' {
+			conn = tls.Server(conn, https.TLS)
+		}
+		_, _ = io.Copy(conn, conn) // an echo shows that the way is open
+	}
+	dial = func(context.Context, string, string) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		go serve(theirs)
+		return ours, nil
+	}
+	return dial, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: https.Certificate().Raw})
+}
+
+func TestTLSRules(t *testing.T) {
+	speaks, ca := greeter(t, 'S')
+	mute, _ := greeter(t, 'N')
+	for _, c := range []struct {
+		name    string
+		url     string
+		ca      []byte
+		dial    func(context.Context, string, string) (net.Conn, error)
+		tunnel  bool
+		secured bool // where there is no error
+		fails   bool
+	}{
+		{name: "default is verify-full", url: "postgres://u@example.com", ca: ca, dial: speaks, secured: true},
+		{name: "an address in the certificate", url: "postgres://u@127.0.0.1", ca: ca, dial: speaks, secured: true},
+		{name: "another name", url: "postgres://u@other.org", ca: ca, dial: speaks, fails: true},
+		{name: "another address", url: "postgres://u@127.0.0.2", ca: ca, dial: speaks, fails: true},
+		{name: "an unknown authority", url: "postgres://u@example.com", dial: speaks, fails: true},
+		{name: "no TLS on offer", url: "postgres://u@example.com", ca: ca, dial: mute, fails: true},
+		{name: "require, anybody's", url: "postgres://u@other.org?sslmode=require", dial: speaks, secured: true},
+		{name: "require with a CA looks at the chain", url: "postgres://u@other.org?sslmode=require", ca: ca, dial: speaks, secured: true},
+		{name: "require, no TLS on offer", url: "postgres://u@example.com?sslmode=require", dial: mute, fails: true},
+		{name: "require with the system's roots is verify-full", url: "postgres://u@example.com?sslmode=require&sslrootcert=system", dial: speaks, fails: true},
+		{name: "verify-ca", url: "postgres://u@other.org?sslmode=verify-ca", ca: ca, dial: speaks, secured: true},
+		{name: "verify-ca, an unknown authority", url: "postgres://u@other.org?sslmode=verify-ca", dial: speaks, fails: true},
+		{name: "prefer", url: "postgres://u@other.org?sslmode=prefer", dial: speaks, secured: true},
+		{name: "prefer, no TLS on offer", url: "postgres://u@other.org?sslmode=prefer", dial: mute},
+		{name: "a tunnel with a CA", url: "postgres://u@example.com", ca: ca, dial: speaks, tunnel: true, secured: true},
+		{name: "a tunnel with a CA, another name", url: "postgres://u@other.org", ca: ca, dial: speaks, tunnel: true, fails: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d, err := Open(Config{URL: secret.New(c.url), CA: c.ca, Dial: c.dial, Tunnel: c.tunnel, Keep: secret.New})
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn, err := d.place.dial(t.Context(), "")
+			if (err != nil) != c.fails {
+				t.Fatalf("dial: %v, want failure %v", err, c.fails)
+			}
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			if _, secured := conn.(*tls.Conn); secured != c.secured {
+				t.Errorf("secured = %v", secured)
+			}
+			echoes(t, conn)
+		})
+	}
+}
+
+func echoes(t *testing.T, conn net.Conn) {
+	t.Helper()
+	if _, err := conn.Write([]byte("ping")); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 4)
+	if _, err := io.ReadFull(conn, got); err != nil || string(got) != "ping" {
+		t.Errorf("echo %q, %v", got, err)
+	}
+}
+
+func TestDialEndsWithItsContext(t *testing.T) {
+	silent := func(context.Context, string, string) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		t.Cleanup(func() { theirs.Close() })
+		return ours, nil
+	}
+	d, err := open(t, "postgres://u@h", func(c *Config) { c.Dial = silent })
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := d.place.dial(ctx, ""); err == nil {
+		t.Error("dial succeeds on a server that never answers")
+	}
+}
+
+func TestConnectingTellsTheRemedy(t *testing.T) {
+	speaks, ca := greeter(t, 'S')
+	mute, _ := greeter(t, 'N')
+	for _, c := range []struct {
+		url  string
+		ca   []byte
+		dial func(context.Context, string, string) (net.Conn, error)
+		hint string
+	}{
+		{"postgres://u:hunter2@example.com", nil, speaks, "give the authority that signed the server's certificate as `postgres-ca`"},
+		{"postgres://u:hunter2@other.org", ca, speaks, "use the host name that the server's certificate is for in `postgres-url`"},
+		{"postgres://u:hunter2@other.org", ca, mute, "switch TLS on in the server, or say sslmode=disable in `postgres-url` where the network is trusted"},
+	} {
+		d, err := Open(Config{URL: secret.New(c.url), CA: c.ca, Dial: c.dial, Keep: secret.New})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = d.Plan(t.Context(), "app")
+		var e *Error
+		if !errors.As(err, &e) || e.Hint() != c.hint || e.Class() != "refused" {
+			t.Errorf("%s: %v, hint %q", c.url, err, e.Hint())
+		}
+		leaksNothing(t, err, "hunter2")
+	}
+}
