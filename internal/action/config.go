@@ -3,7 +3,6 @@ package action
 import (
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -146,9 +145,4 @@ func readPEM(in *inputs, name string) []byte {
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 // invalid joins the problems of all inputs.
-func (in *inputs) invalid() error {
-	if len(in.problems) == 0 {
-		return nil
-	}
-	return fmt.Errorf("read the inputs: %w", errors.Join(in.problems...))
-}
+func (in *inputs) invalid() error { return errors.Join(in.problems...) }

@@ -14,7 +14,7 @@ import (
 // console is what a person watches. Rules of the output:
 //   - everything goes to stdout: the runner reads stderr first, before the masks;
 //   - on GitHub each step is a folded group, and its outcome a line outside of it;
-//   - a line of ours never starts with "::", whatever a server has answered;
+//   - no line of ours is a workflow command, whatever a server has answered;
 //   - no secret: the writer below it scrubs every line.
 type console struct {
 	w      io.Writer
@@ -73,10 +73,16 @@ func (c *console) line(format string, args ...any) {
 	if strings.HasPrefix(format, "  ") {
 		text = "  " + text
 	}
-	if strings.HasPrefix(text, "::") || strings.HasPrefix(text, "##[") {
-		text = " " + text
+	_, _ = fmt.Fprintln(c.w, harmless(text))
+}
+
+// harmless keeps a line from being a workflow command: the runner takes "::" at
+// its beginning, white space passed over, and "##[" anywhere.
+func harmless(line string) string {
+	if strings.HasPrefix(strings.TrimSpace(line), "::") {
+		line = strings.Replace(line, "::", "∶:", 1)
 	}
-	_, _ = fmt.Fprintln(c.w, text)
+	return strings.ReplaceAll(line, "##[", "##⁠[")
 }
 
 // annotate shows a titled error or warning, on GitHub beside the run.

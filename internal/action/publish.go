@@ -16,7 +16,7 @@ func (p *program) publish(result rotation.Result, meta report.Meta) {
 	for _, text := range result.Warnings {
 		p.console.annotate("warning", "pgrotate", text)
 	}
-	if result.Err != nil {
+	if result.ExitCode() != 0 {
 		title, message := report.Annotation(result)
 		p.console.annotate("error", title, message)
 	}
