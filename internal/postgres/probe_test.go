@@ -76,8 +76,8 @@ func TestGreetTellsTheMethods(t *testing.T) {
 	}
 }
 
-// scripted is a server that answers each message with the next of messages and
-// then hangs up.
+// scripted is a server that answers each message with the next of messages (and
+// is ready without being asked) and then hangs up.
 func scripted(t *testing.T, messages []pgproto3.BackendMessage) net.Conn {
 	ours, theirs := net.Pipe()
 	t.Cleanup(func() { ours.Close() })
@@ -89,8 +89,7 @@ func scripted(t *testing.T, messages []pgproto3.BackendMessage) net.Conn {
 			return
 		}
 		for i, m := range messages {
-			if i > 0 {
-				_ = backend.SetAuthType(pgproto3.AuthTypeSASL)
+			if _, ready := m.(*pgproto3.ReadyForQuery); i > 0 && !ready {
 				if _, err := backend.Receive(); err != nil {
 					return
 				}

@@ -1,0 +1,229 @@
+package postgres
+
+import (
+	"crypto/rand"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+func classOf(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Class()
+	}
+	return ""
+}
+
+func hintOf(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Hint()
+	}
+	return ""
+}
+
+func TestHoldsByLogin(t *testing.T) {
+	f := newFixture(t)
+	d := f.open(f.admin)
+	wrong := secret.Credential{User: f.app.User, Password: secret.New("wrong")}
+	name := quote(f.app.User)
+	for _, c := range []struct {
+		name       string
+		before     string // SQL
+		credential secret.Credential
+		want       secret.Verdict
+		class      string // where it is Unknown
+	}{
+		{name: "right", credential: f.app, want: secret.Yes},
+		{name: "wrong", credential: wrong, want: secret.No},
+		{name: "empty", credential: secret.Credential{User: f.app.User}, class: "refused"},
+		{name: "no such role", credential: secret.Credential{User: "nobody_" + rand.Text(), Password: f.app.Password}, class: "missing"},
+		{name: "a name that is too long", credential: secret.Credential{User: strings.Repeat("a", 64), Password: f.app.Password}, class: "refused"},
+		{name: "right, connection limit", before: "ALTER ROLE " + name + " CONNECTION LIMIT 0", credential: f.app, want: secret.Yes},
+		{name: "wrong, connection limit", credential: wrong, want: secret.No},
+		{name: "right, NOLOGIN", before: "ALTER ROLE " + name + " CONNECTION LIMIT -1 NOLOGIN", credential: f.app, want: secret.Closed},
+		{name: "wrong, NOLOGIN", credential: wrong, want: secret.No},
+		{name: "VALID UNTIL tomorrow", before: "ALTER ROLE " + name + " LOGIN VALID UNTIL 'tomorrow'", credential: f.app, want: secret.Yes},
+		{name: "right, VALID UNTIL over", before: "ALTER ROLE " + name + " LOGIN VALID UNTIL '2001-01-01'", credential: f.app, class: "refused"},
+		{name: "VALID UNTIL infinity", before: "ALTER ROLE " + name + " VALID UNTIL 'infinity'", credential: f.app, want: secret.Yes},
+		{name: "no password", before: "ALTER ROLE " + name + " PASSWORD NULL", credential: f.app, want: secret.No},
+	} {
+		if c.before != "" {
+			f.exec(c.before)
+		}
+		got, err := d.Holds(t.Context(), c.credential)
+		if got != c.want || (err == nil) != (got != secret.Unknown) || classOf(err) != c.class {
+			t.Errorf("%s: %v, %v (class %q), want %v", c.name, got, err, classOf(err), c.want)
+		}
+		if err != nil {
+			leaksNothing(t, err, f.app.Password.Reveal())
+		}
+	}
+}
+
+// TestHoldsAfterAuthentication: these are answers of the server to a password
+// that it has accepted already.
+func TestHoldsAfterAuthentication(t *testing.T) {
+	f := newFixture(t)
+	name := quote("db_" + strings.ToLower(rand.Text()))
+	f.exec("CREATE DATABASE " + name)
+	defer f.exec("DROP DATABASE " + name)
+	f.exec("REVOKE CONNECT ON DATABASE " + name + " FROM PUBLIC")
+	wrong := secret.Credential{User: f.app.User, Password: secret.New("wrong")}
+	for database, what := range map[string]string{strings.Trim(name, `"`): "CONNECT is revoked", "none_" + rand.Text(): "there is no such database"} {
+		d := f.open(f.admin)
+		err := d.with(t.Context(), func(s *session) error {
+			s.db.base.Database = database
+			for c, want := range map[*secret.Credential]secret.Verdict{&f.app: secret.Yes, &wrong: secret.No} {
+				if got, err := s.login(t.Context(), *c, methodSCRAM); got != want {
+					t.Errorf("%s: %v, %v, want %v", what, got, err, want)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestHoldsByVerifierMakesNoLogin(t *testing.T) {
+	f := newFixture(t)
+	d := f.open(f.admin)
+	from := f.logEnd()
+	held, other := f.app, f.app
+	held.Verifier = secret.New(f.stored(f.app.User))
+	other.Verifier = secret.New(scram(f.app.Password.Reveal(), newSalting(4096)))
+	for name, c := range map[string]struct {
+		credential secret.Credential
+		want       secret.Verdict
+	}{"the stored one": {held, secret.Yes}, "another salt": {other, secret.No}, "a new password": {f.fresh(), secret.No}} {
+		if got, err := d.Holds(t.Context(), c.credential); got != c.want || err != nil {
+			t.Errorf("%s: %v, %v, want %v", name, got, err, c.want)
+		}
+	}
+	f.exec("ALTER ROLE " + quote(f.app.User) + " NOLOGIN")
+	if got, err := d.Holds(t.Context(), held); got != secret.Closed || err != nil {
+		t.Errorf("NOLOGIN: %v, %v", got, err)
+	}
+	if text := f.logged(from); strings.Contains(text, "authentication failed for user \""+f.app.User) {
+		t.Errorf("a login failed: %s", text)
+	}
+}
+
+func TestHoldsOnAPathThatTrusts(t *testing.T) {
+	f := trusting(t)
+	d := f.open(f.admin)
+	got, err := d.Holds(t.Context(), f.app)
+	if got != secret.Unknown || classOf(err) != "refused" || !strings.Contains(hintOf(err), "scram-sha-256") || !strings.Contains(hintOf(err), "GRANT SELECT (rolname, rolpassword)") {
+		t.Errorf("without reading pg_authid: %v, %v, hint %q", got, err, hintOf(err))
+	}
+	_, grant, _ := strings.Cut(hintOf(err), "GRANT ")
+	f.exec("GRANT " + grant) // the hint has to work
+	defer f.exec("REVOKE SELECT (rolname, rolpassword) ON pg_catalog.pg_authid FROM " + quote(f.admin.User))
+	wrong := secret.Credential{User: f.app.User, Password: secret.New("wrong")}
+	for c, want := range map[*secret.Credential]secret.Verdict{&f.app: secret.Yes, &wrong: secret.No} {
+		if got, err := d.Holds(t.Context(), *c); got != want || err != nil {
+			t.Errorf("by the stored verifier: %v, %v, want %v", got, err, want)
+		}
+	}
+	f.exec("ALTER ROLE " + quote(f.app.User) + " NOLOGIN")
+	if got, err := d.Holds(t.Context(), f.app); got != secret.Closed || err != nil {
+		t.Errorf("NOLOGIN: %v, %v", got, err)
+	}
+	f.exec("ALTER ROLE " + quote(f.app.User) + " PASSWORD NULL")
+	if got, err := d.Holds(t.Context(), f.app); got != secret.No || err != nil {
+		t.Errorf("no password: %v, %v", got, err)
+	}
+}
+
+func TestHoldsWithoutAServer(t *testing.T) {
+	d, err := open(t, "postgres://u:hunter2@127.0.0.1:1/d?sslmode=disable")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := d.Holds(t.Context(), secret.Credential{User: "app", Password: secret.New("x")})
+	if got != secret.Unknown || err == nil || classOf(err) != "" {
+		t.Errorf("%v, %v (class %q)", got, err, classOf(err))
+	}
+	leaksNothing(t, err, "hunter2")
+}
+
+func TestWrongAdministratorIsRefused(t *testing.T) {
+	f := newFixture(t)
+	c := f.admin
+	c.Password = secret.New("hunter2")
+	_, err := f.open(c).Holds(t.Context(), f.app)
+	if classOf(err) != "refused" || !strings.Contains(hintOf(err), "`postgres-password`") {
+		t.Errorf("%v, hint %q", err, hintOf(err))
+	}
+	leaksNothing(t, err, "hunter2")
+}
+
+// TestStoredIsBitIdentical: putting the former verifier back leaves pg_authid
+// as it was, whatever made it.
+func TestStoredIsBitIdentical(t *testing.T) {
+	f := newFixture(t)
+	for _, password := range []string{"pencil", `a 'b" \ c%@:/?#`, "pässwörd", "I\u0301", "\u212b", strings.Repeat("x", 200)} {
+		literal := strings.ReplaceAll(password, "'", "''")
+		f.exec("SET password_encryption = 'scram-sha-256'; ALTER ROLE " + quote(f.app.User) + " PASSWORD '" + literal + "'")
+		c := secret.Credential{User: f.app.User, Password: secret.New(password)}
+		for _, admin := range []secret.Credential{f.admin, f.superuser()} {
+			got, err := f.open(admin).Stored(t.Context(), c)
+			if err != nil || got.Reveal() != f.stored(f.app.User) {
+				t.Errorf("%q as %s: not what pg_authid holds (%v)", password, admin.User, err)
+			}
+		}
+	}
+}
+
+func TestStoredWithSaltOfAnotherTool(t *testing.T) {
+	f := newFixture(t)
+	for _, s := range []salting{{salt: "AAAA", iterations: 1}, {salt: rfcSalt, iterations: 15000}, {salt: "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=", iterations: 8192}} {
+		f.setVerifier(f.app.User, scram("pencil", s))
+		got, err := f.open(f.admin).Stored(t.Context(), secret.Credential{User: f.app.User, Password: secret.New("pencil")})
+		if err != nil || got.Reveal() != f.stored(f.app.User) {
+			t.Errorf("%v: not what pg_authid holds (%v)", s, err)
+		}
+	}
+}
+
+func TestStoredOfAnMD5Role(t *testing.T) {
+	f := trusting(t)
+	f.exec("SET password_encryption = 'md5'; ALTER ROLE " + quote(f.app.User) + " PASSWORD 'pencil'")
+	c := secret.Credential{User: f.app.User, Password: secret.New("pencil")}
+	got, err := f.open(f.superuser()).Stored(t.Context(), c)
+	if err != nil || got.Reveal() != f.stored(f.app.User) || !isMD5(got) {
+		t.Errorf("not what pg_authid holds (%v)", err)
+	}
+	made, _ := f.open(f.admin).remake(c, challenge{method: methodMD5})
+	if made.Reveal() != f.stored(f.app.User) {
+		t.Error("the hash that is remade is not what pg_authid holds")
+	}
+}
+
+func TestStoredRefusesAPasswordThatDoesNotOpen(t *testing.T) {
+	f := newFixture(t)
+	for _, admin := range []secret.Credential{f.admin, f.superuser()} {
+		for _, password := range []string{"wrong", ""} {
+			got, err := f.open(admin).Stored(t.Context(), secret.Credential{User: f.app.User, Password: secret.New(password)})
+			if classOf(err) != "refused" || !got.IsZero() {
+				t.Errorf("%q as %s: %v", password, admin.User, err)
+			}
+		}
+	}
+}
+
+func TestVerifierTakesTheServersIterations(t *testing.T) {
+	f := newFixture(t)
+	made, err := f.open(f.admin).Verifier(t.Context(), secret.New("pencil"))
+	if s, ok := parse(made); err != nil || !ok || s.iterations != 4096 || !opens(made, "", secret.New("pencil")) {
+		t.Errorf("%v, %v", s, err)
+	}
+	if _, err := f.open(f.admin).Verifier(t.Context(), secret.Value{}); classOf(err) != "refused" {
+		t.Errorf("of no password: %v", err)
+	}
+}

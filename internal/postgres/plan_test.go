@@ -1,0 +1,189 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+// hintsOf collects the hints of err and of the errors inside it.
+func hintsOf(err error) string {
+	var all []string
+	switch e := err.(type) {
+	case *Error:
+		all = append(all, e.Hint())
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			all = append(all, hintsOf(inner))
+		}
+	}
+	return strings.Join(all, "\n")
+}
+
+func TestPlan(t *testing.T) {
+	f := newFixture(t)
+	var before, after uint32
+	if err := f.super.QueryRow(t.Context(), "SELECT xmin::text::bigint FROM pg_authid WHERE rolname = $1", f.app.User).Scan(&before); err != nil {
+		t.Fatal(err)
+	}
+	for _, admin := range []secret.Credential{f.admin, f.superuser()} {
+		for _, d := range []*Database{f.open(admin), f.locked(admin)} {
+			change, warnings, err := d.Plan(t.Context(), f.app.User)
+			if want := fmt.Sprintf("new SCRAM-SHA-256 verifier (4096 iterations) for role %q", f.app.User); change != want || err != nil || len(warnings) > 0 {
+				t.Errorf("as %s: %q, %q, %v", admin.User, change, warnings, err)
+			}
+			d.Release()
+		}
+	}
+	if err := f.super.QueryRow(t.Context(), "SELECT xmin::text::bigint FROM pg_authid WHERE rolname = $1", f.app.User).Scan(&after); err != nil || before != after {
+		t.Errorf("the role was changed: %v", err)
+	}
+}
+
+// TestPlanFailsOneLogin: the negative control is made once, however often Plan is.
+func TestPlanFailsOneLogin(t *testing.T) {
+	f := newFixture(t)
+	from := f.logEnd()
+	d := f.open(f.admin)
+	for range 3 {
+		if _, _, err := d.Plan(t.Context(), f.app.User); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := strings.Count(f.logged(from), "password authentication failed for user \""+f.app.User); n != 1 {
+		t.Errorf("%d logins failed, want 1", n)
+	}
+}
+
+func TestPlanFindings(t *testing.T) {
+	f := newFixture(t)
+	plain := f.newRole("plain", "LOGIN")
+	super := f.newRole("super", "LOGIN SUPERUSER")
+	name := quote(f.app.User)
+	for _, c := range []struct {
+		name     string
+		before   string
+		admin    secret.Credential
+		role     string
+		class    string
+		findings []string // each is in the error
+		hints    []string // each is in one of the hints
+	}{
+		{name: "no such role", admin: f.admin, role: "none", class: "missing", findings: []string{`role "none": it does not exist`}},
+		{name: "no name", admin: f.admin, role: "", class: "refused", findings: []string{"its name is empty"}},
+		{name: "its own role", admin: f.admin, role: f.admin.User, class: "refused", findings: []string{"it is the role of `postgres-url` itself"},
+			hints: []string{"CREATE ROLE rotator LOGIN CREATEROLE NOINHERIT;"}},
+		{name: "the bootstrap superuser", admin: f.superuser(), role: "postgres", class: "refused", findings: []string{"it is the bootstrap superuser"},
+			hints: []string{"CREATE ROLE rotator LOGIN CREATEROLE NOINHERIT;"}},
+		{name: "no right to", admin: plain, role: f.app.User, findings: []string{"try to change the password", "SQLSTATE 42501"},
+			hints: []string{"ALTER ROLE " + quote(plain.User) + " CREATEROLE;"}},
+		{name: "a superuser's", admin: f.admin, role: super.User, findings: []string{"SQLSTATE 42501"}, hints: []string{"takes a superuser"}},
+		{name: "no password", before: "ALTER ROLE " + name + " PASSWORD NULL", admin: f.superuser(), role: f.app.User, findings: []string{"it has no password"}},
+		{name: "several at once", before: "ALTER ROLE " + name + " NOLOGIN VALID UNTIL '2001-01-01'", admin: plain, role: f.app.User,
+			findings: []string{"it is NOLOGIN", "VALID UNTIL ended at 2001-01-01", "SQLSTATE 42501"},
+			hints:    []string{"ALTER ROLE " + name + " LOGIN;", "ALTER ROLE " + name + " VALID UNTIL 'infinity';", "CREATEROLE"}},
+		{name: "soon over", before: "ALTER ROLE " + name + " LOGIN PASSWORD 'x' VALID UNTIL '" + rfc("1 hour", f) + "'", admin: f.admin, role: f.app.User,
+			findings: []string{"VALID UNTIL ends at"}, hints: []string{"VALID UNTIL 'infinity'"}},
+	} {
+		if c.before != "" {
+			f.exec(c.before)
+		}
+		change, _, err := f.open(c.admin).Plan(t.Context(), c.role)
+		if err == nil || change != "" || c.class != "" && classOf(err) != c.class {
+			t.Errorf("%s: %q, %v (class %q)", c.name, change, err, classOf(err))
+			continue
+		}
+		contains(t, c.name, err.Error(), c.findings)
+		contains(t, c.name, hintsOf(err), c.hints)
+	}
+}
+
+func contains(t *testing.T, what, text string, parts []string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("%s: %q is not in %q", what, part, text)
+		}
+	}
+}
+
+// rfc is the server's time in a while.
+func rfc(in string, f *fixture) (at string) {
+	if err := f.super.QueryRow(f.Context(), "SELECT (now() + $1::interval)::text", in).Scan(&at); err != nil {
+		f.Fatal(err)
+	}
+	return at
+}
+
+func TestPlanWarns(t *testing.T) {
+	f := newFixture(t)
+	super := f.newRole("super", "LOGIN SUPERUSER")
+	if _, warnings, err := f.open(f.superuser()).Plan(t.Context(), super.User); err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "is a superuser") {
+		t.Errorf("a superuser: %q, %v", warnings, err)
+	}
+	trust := trusting(t)
+	trust.exec("SET password_encryption = 'md5'; ALTER ROLE " + quote(trust.app.User) + " PASSWORD 'x'")
+	former := trust.stored(trust.app.User)
+	if _, warnings, err := trust.open(trust.superuser()).Plan(t.Context(), trust.app.User); err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "md5") {
+		t.Errorf("an md5 hash: %q, %v", warnings, err)
+	}
+	if trust.stored(trust.app.User) != former {
+		t.Error("the password was changed")
+	}
+}
+
+func TestPlanOnAPathThatTrusts(t *testing.T) {
+	f := trusting(t)
+	_, _, err := f.open(f.admin).Plan(t.Context(), f.app.User)
+	contains(t, "pg_authid is not readable", hintsOf(err), []string{"scram-sha-256 in pg_hba.conf", "GRANT SELECT (rolname, rolpassword) ON pg_catalog.pg_authid TO " + quote(f.admin.User)})
+	if _, _, err := f.open(f.superuser()).Plan(t.Context(), f.app.User); err != nil {
+		t.Errorf("pg_authid is readable: %v", err)
+	}
+}
+
+// TestControl: a server that lets any password in is not believed, nor one that
+// gives no answer.
+func TestControl(t *testing.T) {
+	md5 := challenge{method: methodMD5}
+	believing := []pgproto3.BackendMessage{&pgproto3.AuthenticationMD5Password{}, &pgproto3.AuthenticationOk{}, &pgproto3.ReadyForQuery{TxStatus: 'I'}}
+	for name, c := range map[string]struct {
+		messages []pgproto3.BackendMessage
+		class    string
+		text     string
+	}{
+		"lets everybody in": {believing, "refused", "accepts any password"},
+		"hangs up":          {believing[:1], "", "log in as role"},
+	} {
+		d, err := open(t, "postgres://u@h/db?sslmode=disable", func(config *Config) {
+			config.Dial = func(context.Context, string, string) (net.Conn, error) { return scripted(t, c.messages), nil }
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = (&session{db: d}).control(t.Context(), role{name: "app"}, md5)
+		if classOf(err) != c.class || err == nil || !strings.Contains(err.Error(), c.text) || d.controlled["app"] {
+			t.Errorf("%s: %v (class %q)", name, err, classOf(err))
+		}
+	}
+}
+
+func TestRehearseLeavesNothing(t *testing.T) {
+	f := newFixture(t)
+	former := f.stored(f.app.User)
+	err := f.open(f.admin).with(t.Context(), func(s *session) error {
+		r, err := s.role(t.Context(), f.app.User)
+		if err != nil {
+			return err
+		}
+		return s.rehearse(t.Context(), r, facts{iterations: 4096}, secret.Value{})
+	})
+	if err != nil || f.stored(f.app.User) != former || !f.opensDoor(f.app) {
+		t.Errorf("the password was changed, or: %v", err)
+	}
+}
