@@ -282,7 +282,8 @@ func TestSilentClusterIsGivenUp(t *testing.T) {
 func TestRefusedCopyOnTheWayBackStillRestartsThePods(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.rollout = time.Second
-		w.script["1 "+remote+".Set 1"], w.script["1 "+remote+".Set 2"] = refuse, refuse
+		w.sick = func(_, mark string) bool { return !strings.HasSuffix(mark, "-back") }
+		w.script["1 "+remote+".Set 2"] = refuse
 		res, _ := w.run(rotate)
 		expect(t, res, rotation.StatusUnfinished, 3)
 		for _, p := range w.sets[inPod].pods {
@@ -293,6 +294,33 @@ func TestRefusedCopyOnTheWayBackStillRestartsThePods(t *testing.T) {
 		res, _ = w.run(resume)
 		expect(t, res, rotation.StatusRolledBack, 1)
 		w.settled(t, birth)
+	})
+}
+
+func TestGitHubThatDoesNotAnswerLeavesTheRestartAlone(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.rollout = time.Second
+		w.script["1 "+remote+".Set 1"] = failBefore
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusUnfinished, 3)
+		for _, p := range w.sets[inPod].pods {
+			if !w.opens(p.password) {
+				t.Error("a pod was left with a password that the database refuses")
+			}
+		}
+	})
+}
+
+func TestGitHubThatRefusesEndsTheWaitForTheRestart(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.rollout = 5 * time.Minute
+		w.script["1 "+remote+".Set 1"] = refuse
+		w.hooks["1 Served.Set 3"] = func(*process) { w.rollout = 0 }
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusRolledBack, 1)
+		if res.Elapsed > time.Minute {
+			t.Errorf("the way back began after %v", res.Elapsed)
+		}
 	})
 }
 

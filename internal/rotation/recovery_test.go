@@ -59,6 +59,9 @@ func TestLostLockOnTheWayBackDoesNotStartItAnew(t *testing.T) {
 		if res.FailedStep != "restart" || res.RotationID == "" {
 			t.Errorf("failed step %q of %q", res.FailedStep, res.RotationID)
 		}
+		if slices.Contains(w.calls, "1 Database.Stored 2") {
+			t.Error("the run that turned a rotation back began another")
+		}
 		w.settled(t, birth)
 	})
 }
@@ -351,5 +354,17 @@ func TestTwoProcessesOfOneRunAreToldApart(t *testing.T) {
 		if rotation.ClassOf(res.Err) != rotation.Conflict {
 			t.Errorf("the claim of the other was taken for its own: %v", res.Err)
 		}
+	})
+}
+
+func TestOlderRunsAreShutOutBeforeThePasswordChanges(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.hooks["1 Database.Set 1"] = func(*process) {
+			if epoch := w.journal.Annotations["pgrotate.io/epoch"]; epoch != fmt.Sprint(w.served.stamp.Epoch) {
+				t.Errorf("the journal has epoch %s, the served Secret %d", epoch, w.served.stamp.Epoch)
+			}
+		}
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusRotated, 0)
 	})
 }
