@@ -33,8 +33,19 @@ var testSupport = []string{"internal/labtest", "internal/github/githubtest", "in
 
 // reveals lists the files that may open a secret, and why.
 var reveals = map[string]string{
-	"internal/secret/value.go":     "declares it, and compares in constant time",
-	"internal/rotation/journal.go": "writes the pending and the previous credential into the journal",
+	"internal/secret/value.go":      "declares it, and compares in constant time",
+	"internal/rotation/journal.go":  "writes the pending and the previous credential into the journal",
+	"internal/postgres/config.go":   "parses the administrator's connection",
+	"internal/postgres/connect.go":  "hands the password to the login",
+	"internal/postgres/verifier.go": "computes the verifier, and judges one",
+	"internal/postgres/alter.go":    "puts the verifier into ALTER ROLE",
+	"internal/kube/kubeconfig.go":   "parses the kubeconfig",
+	"internal/kube/write.go":        "writes the served Secret",
+	"internal/kube/journal.go":      "writes the journal",
+	"internal/kube/render.go":       "edits the keys of the served Secret in place",
+	"internal/kube/unmapped.go":     "looks for the password in keys that are not mapped",
+	"internal/github/client.go":     "hands the token to the API client",
+	"internal/github/seal.go":       "seals a value to GitHub's public key",
 }
 
 func TestImportsPointOneWay(t *testing.T) {

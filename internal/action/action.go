@@ -3,6 +3,7 @@
 package action
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -95,7 +96,7 @@ func (p *program) meta() report.Meta {
 // runURL is the address of the workflow run, or who runs the program elsewhere.
 func runURL(getenv func(string) string) string {
 	if id := getenv("GITHUB_RUN_ID"); id != "" {
-		return strings.Join([]string{getenv("GITHUB_SERVER_URL"), getenv("GITHUB_REPOSITORY"), "actions/runs", id}, "/")
+		return strings.Join([]string{cmp.Or(getenv("GITHUB_SERVER_URL"), "https://github.com"), getenv("GITHUB_REPOSITORY"), "actions/runs", id}, "/")
 	}
 	host, _ := os.Hostname()
 	return fmt.Sprintf("process %d on %s", os.Getpid(), host)

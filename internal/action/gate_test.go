@@ -60,7 +60,7 @@ func newGate(config *rest.Config, n int, method, path string, meet func()) (*gat
 func (g *gate) counts(r *http.Request) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if r.Method != g.method || !g.path.MatchString(r.URL.Path) {
+	if r.URL.Query().Has("dryRun") || r.Method != g.method || !g.path.MatchString(r.URL.Path) {
 		return false
 	}
 	g.left--

@@ -127,6 +127,11 @@ func (p *platform) adminURL() string {
 	return u.String()
 }
 
+func (p *platform) port() string {
+	u, _ := url.Parse(p.superuser)
+	return u.Port()
+}
+
 func (p *platform) sql(address string, statements ...string) error {
 	conn, err := pgx.Connect(p.ctx, address)
 	if err != nil {
@@ -265,12 +270,11 @@ func keep(s *corev1.Secret) string {
 // deploy runs the lab's service as a Deployment that reads the Secret, and
 // waits until its pods are ready. extra are more variables of its environment.
 func (p *platform) deploy(name string, extra ...corev1.EnvVar) error {
-	u, _ := url.Parse(p.superuser)
 	env := append([]corev1.EnvVar{
-		{Name: "POSTGRES_HOST", Value: "127.0.0.1"}, {Name: "POSTGRES_PORT", Value: u.Port()}, {Name: "POSTGRES_SSLMODE", Value: "require"},
+		{Name: "POSTGRES_HOST", Value: "127.0.0.1"}, {Name: "POSTGRES_PORT", Value: p.port()}, {Name: "POSTGRES_SSLMODE", Value: "require"},
 	}, extra...)
 	labels, replicas, grace, one := map[string]string{"app": name}, int32(2), int64(1), int32(1)
-	probe := &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"/healthcheck"}}}}
+	probe := &corev1.Probe{PeriodSeconds: 1, TimeoutSeconds: 5, ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"/healthcheck"}}}}
 	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: appsv1.DeploymentSpec{
 		Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: labels}, RevisionHistoryLimit: &one,
 		Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
@@ -294,12 +298,19 @@ func (p *platform) ready(name string) error {
 		return err
 	}
 	defer watch.Stop()
+	var last appsv1.DeploymentStatus
 	for late := time.After(time.Minute); ; {
 		select {
 		case <-late:
-			return fmt.Errorf("deployment %q does not become ready", name)
-		case event := <-watch.ResultChan():
+			return fmt.Errorf("deployment %q does not become ready: %+v", name, last)
+		case event, open := <-watch.ResultChan():
+			if !open {
+				return fmt.Errorf("watch deployment %q: closed", name)
+			}
 			d, ok := event.Object.(*appsv1.Deployment)
+			if ok {
+				last = d.Status
+			}
 			if ok && d.Status.ObservedGeneration == d.Generation && d.Status.UpdatedReplicas == *d.Spec.Replicas &&
 				d.Status.AvailableReplicas == *d.Spec.Replicas && d.Status.Replicas == *d.Spec.Replicas {
 				return nil

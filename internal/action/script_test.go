@@ -71,6 +71,7 @@ func TestScenarios(t *testing.T) {
 			env.Values["platform"] = p
 			env.Setenv("PASSWORD", p.password)
 			env.Setenv("ROLE", p.name)
+			env.Setenv("PORT", p.port())
 			for name, value := range p.inputs() {
 				env.Setenv(name, value)
 			}
@@ -286,15 +287,17 @@ func together(ts *testscript.TestScript, _ bool, args []string) {
 	n, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	runs := make([]*process, n)
+	report := func(i int) string { return fmt.Sprintf("%s/report-%d.json", ts.Getenv("WORK"), i) }
 	for i := range runs {
-		runs[i] = start(ts, fmt.Sprintf("GITHUB_RUN_ID=%d", 2000+i))
+		runs[i] = start(ts, fmt.Sprintf("GITHUB_RUN_ID=%d", 2000+i), "INPUT_REPORT="+report(i))
 	}
-	count := map[int]int{}
-	rotated := 0
-	for _, run := range runs {
+	count, rotated := map[int]int{}, 0
+	for i, run := range runs {
 		<-run.done
 		count[run.cmd.ProcessState.ExitCode()]++
-		rotated += strings.Count(run.out.String(), "has the password since")
+		if strings.Contains(ts.ReadFile(report(i)), `"status": "rotated"`) {
+			rotated++
+		}
 	}
 	if rotated != 1 || count[0]+count[3] != n {
 		for _, run := range runs {
