@@ -279,6 +279,27 @@ func TestSilentClusterIsGivenUp(t *testing.T) {
 	})
 }
 
+func TestToldToStopWhileTheClusterIsSilent(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.script["1 Database.Set 1"] = stopAfter
+		res, _ := w.run(rotate, func(r *rotation.Rotation) { r.Served = silentServed{r.Served} })
+		expect(t, res, rotation.StatusUnfinished, 3)
+		if !w.opens(birth) || res.Elapsed > 5*time.Second {
+			t.Errorf("the former password opens the door: %v, after %v", w.opens(birth), res.Elapsed)
+		}
+	})
+}
+
+func TestSilentDatabaseIsGivenUp(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		res, _ := w.run(rotate, func(r *rotation.Rotation) { r.Database = silentDatabase{r.Database} })
+		expect(t, res, rotation.StatusUnfinished, 3)
+		if res.Elapsed > time.Minute {
+			t.Errorf("it took %v", res.Elapsed)
+		}
+	})
+}
+
 func TestRefusedCopyOnTheWayBackStillRestartsThePods(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.rollout = time.Second

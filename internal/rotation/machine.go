@@ -197,8 +197,11 @@ func (r *run) claim(ctx context.Context) (string, error) {
 // fence shuts older runs out of the served Secret. The lock is checked first: a
 // run that lost it must not fence the one that took it.
 func (r *run) fence(ctx context.Context) (string, error) {
-	var err error
-	if r.clock, err = r.Lock.Check(ctx); err != nil {
+	err := limited(ctx, func(ctx context.Context) (err error) {
+		r.clock, err = r.Lock.Check(ctx)
+		return err
+	})
+	if err != nil {
 		return "", err
 	}
 	if err := r.raise(ctx, r.claimed); err != nil {

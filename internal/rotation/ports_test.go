@@ -207,6 +207,14 @@ func (s silentServed) Set(ctx context.Context, c secret.Credential, stamp secret
 	return ctx.Err()
 }
 
+// silentDatabase never answers an ALTER ROLE.
+type silentDatabase struct{ rotation.Database }
+
+func (silentDatabase) Set(ctx context.Context, _ secret.Credential) (time.Time, error) {
+	<-ctx.Done()
+	return time.Time{}, ctx.Err()
+}
+
 type copyPort struct {
 	p    *process
 	name string

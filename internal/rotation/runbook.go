@@ -64,7 +64,7 @@ func (r *run) alter(ctx context.Context, w way) (string, error) {
 		return "", fmt.Errorf("change the password of role %q: %w", w.credential.User, context.Cause(ctx))
 	}
 	r.sent = r.Now()
-	changed, err := r.Database.Set(r.late, w.credential)
+	changed, err := r.set(r.late, w.credential)
 	if err != nil {
 		if ClassOf(err) == Refused {
 			r.sent = time.Time{}
@@ -74,6 +74,15 @@ func (r *run) alter(ctx context.Context, w way) (string, error) {
 	r.shuts(w)
 	r.changed = changed
 	return fmt.Sprintf("role %q has the password since %s", w.credential.User, changed.UTC().Format(time.RFC3339)), nil
+}
+
+// set sends ALTER ROLE and gives up on a server that does not answer.
+func (r *run) set(ctx context.Context, c secret.Credential) (changed time.Time, err error) {
+	err = limited(ctx, func(ctx context.Context) error {
+		changed, err = r.Database.Set(ctx, c)
+		return err
+	})
+	return changed, err
 }
 
 // shuts notes when the former password stopped opening the door, where it was
@@ -158,7 +167,7 @@ func (r *run) closeGap(cause error) error {
 	if !r.Policy.GoBack || r.state.Phase != Forward || r.sent.IsZero() || r.shown() || ClassOf(cause) == Conflict {
 		return nil
 	}
-	if _, err := r.Database.Set(r.last, r.state.Previous); err != nil {
+	if _, err := r.set(r.last, r.state.Previous); err != nil {
 		return &failure{class: Unavailable, text: fmt.Sprintf("put the former password back: %v", err)}
 	}
 	r.measure()
