@@ -279,6 +279,15 @@ func TestSilentClusterIsGivenUp(t *testing.T) {
 	})
 }
 
+func TestFormerPasswordThatStillOpensTheDoorIsNoProof(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		res, _ := w.run(rotate, func(r *rotation.Rotation) { r.Database = trustingDatabase{r.Database} })
+		expect(t, res, rotation.StatusRolledBack, 1)
+		says(t, res.Err, "it still opens the door")
+		w.settled(t, birth)
+	})
+}
+
 func TestToldToStopWhileTheClusterIsSilent(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.script["1 Database.Set 1"] = stopAfter

@@ -215,6 +215,16 @@ func (silentDatabase) Set(ctx context.Context, _ secret.Credential) (time.Time, 
 	return time.Time{}, ctx.Err()
 }
 
+// trustingDatabase lets every password in.
+type trustingDatabase struct{ rotation.Database }
+
+func (d trustingDatabase) Holds(ctx context.Context, c secret.Credential) (secret.Verdict, error) {
+	if c.Verifier.IsZero() {
+		return secret.Yes, nil
+	}
+	return d.Database.Holds(ctx, c)
+}
+
 type copyPort struct {
 	p    *process
 	name string

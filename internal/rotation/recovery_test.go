@@ -129,6 +129,13 @@ func toldToStop(t *testing.T, call string, f fault) {
 		if !w.opens(w.served.keys["password"]) {
 			t.Errorf("the run left the served password refused")
 		}
+		alter := slices.Index(w.calls, "1 Database.Set 1")
+		if alter > slices.Index(w.calls, call) {
+			t.Error("ALTER ROLE was sent after the run was told to stop")
+		}
+		if alter >= 0 && w.served.keys["password"] != "NewPassword1" {
+			t.Error("ALTER ROLE was sent, and its answer not awaited")
+		}
 		want := map[string]int{"idle": 2, "forward": 3}[w.phase()]
 		if call == "1 Journal.Save 2" {
 			want = 3 // it cannot know whether the write has arrived
