@@ -170,7 +170,11 @@ func (s *Secret) Verify(ctx context.Context, _ secret.Credential) (updatedAt tim
 			return updatedAt, err
 		}
 	}
-	return time.Time{}, fail(unavailable, "run it again: it writes the secret anew", "verify %s: GitHub took the write and its updated_at has not moved from %s", s, show(updatedAt))
+	seen := "shows no such secret"
+	if !updatedAt.IsZero() {
+		seen = "still shows the write of " + show(updatedAt)
+	}
+	return time.Time{}, fail(unavailable, "run it again: it writes the secret anew", "verify %s: GitHub has taken the write and %s", s, seen)
 }
 
 // settle waits before every look but the first, twice as long each time.

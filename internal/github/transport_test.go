@@ -68,6 +68,7 @@ func TestRepeatsWhatWasCutOff(t *testing.T) {
 		{Effect: githubtest.Answer, Status: 500},
 		{Effect: githubtest.Answer, Status: 502, Body: "<html>"},
 		{Effect: githubtest.Answer, Status: 503, Header: map[string]string{"Retry-After": "3600"}},
+		{Effect: githubtest.Answer, Status: 200, Header: map[string]string{"Content-Length": "1000"}, Body: `{"cut`},
 		{Effect: githubtest.Reset},
 		{Effect: githubtest.Lose},
 	} {

@@ -9,7 +9,7 @@ import (
 )
 
 func TestAWriteThatDidNotHappenIsSeen(t *testing.T) {
-	for _, existed := range []bool{true, false} {
+	for existed, text := range map[bool]string{true: "still shows the write of 1999-12-31 23:00:00 UTC", false: "shows no such secret"} {
 		bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
 			if existed {
 				server.Store("acme/shop", "NAME", "old", time.Now().Add(-time.Hour))
@@ -17,7 +17,7 @@ func TestAWriteThatDidNotHappenIsSeen(t *testing.T) {
 			server.Fault(githubtest.Fault{Effect: githubtest.Pretend, Method: "PUT", Times: 1})
 			must(t, s.Set(t.Context(), credential()))
 			_, err := s.Verify(t.Context(), credential())
-			holds(t, err, "unavailable", "verify GitHub secret acme/shop NAME: GitHub took the write", "run it again")
+			holds(t, err, "unavailable", "verify GitHub secret acme/shop NAME: GitHub has taken the write and "+text, "run it again")
 		})
 	}
 }
@@ -51,12 +51,24 @@ func TestTwoWritesInARowAreBothProven(t *testing.T) {
 	})
 }
 
+func TestAnOrdinaryWriteWaitsForNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
+		server.Store("acme/shop", "NAME", "old", time.Now().Add(-time.Hour))
+		start := time.Now()
+		must(t, s.Set(t.Context(), credential()))
+		_, err := s.Verify(t.Context(), credential())
+		if must(t, err); time.Since(start) != 0 {
+			t.Errorf("waited %s", time.Since(start))
+		}
+	})
+}
+
 func TestSeesThatTheSecondOfTwoWritesDidNotHappen(t *testing.T) {
 	bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
 		must(t, s.Set(t.Context(), credential()))
 		server.Fault(githubtest.Fault{Effect: githubtest.Pretend, Method: "PUT", Times: 1})
 		must(t, s.Set(t.Context(), credential()))
 		_, err := s.Verify(t.Context(), credential())
-		holds(t, err, "unavailable", "has not moved", "run it again")
+		holds(t, err, "unavailable", "still shows the write of", "run it again")
 	})
 }

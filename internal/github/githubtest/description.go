@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -33,13 +34,15 @@ var errNotDescribed = errors.New("GitHub's description has no such path")
 // description judges requests and answers.
 type description struct{ doc *openapi3.T }
 
-func loadDescription() (description, error) {
+// loadDescription parses it once, as a regular expression would be compiled
+// once: that takes a tenth of a second, and nothing changes it.
+var loadDescription = sync.OnceValues(func() (description, error) {
 	doc, err := openapi3.NewLoader().LoadFromData(descriptionJSON)
 	if err != nil {
 		return description{}, fmt.Errorf("load the description of the API: %w", err)
 	}
 	return description{doc: doc}, nil
-}
+})
 
 // call is one request together with the operation that it asks for.
 type call struct {
