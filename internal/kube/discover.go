@@ -51,11 +51,14 @@ func (c *Cluster) Workloads(ctx context.Context, d Discovery, o Options) ([]*Wor
 		return nil, err
 	}
 	found, err := c.choose(all, wanted)
+	if err != nil {
+		return nil, err
+	}
 	shared := &watcher{cluster: c}
 	for _, w := range found {
 		w.options, w.watcher, w.database = o, shared, databases[w.String()]
 	}
-	return found, err
+	return found, nil
 }
 
 type listed struct {

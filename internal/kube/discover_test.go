@@ -20,7 +20,7 @@ func stringsOf(found []*Workload) []string {
 func TestWorkloadsFound(t *testing.T) {
 	c := lab(t)
 	putDeployment(t, c, "reader", 0, nil)
-	putDeployment(t, c, "stranger", 0, func(d *appsv1.Deployment) { d.Spec.Template.Spec.Containers[0].EnvFrom = nil })
+	putDeployment(t, c, "stranger", 0, func(d *appsv1.Deployment) { d.Spec.Template.Spec.Containers[0].Env = nil })
 	putStatefulSet(t, c, "store", 0, nil)
 	putDaemonSet(t, c, "agent", func(d *appsv1.DaemonSet) { d.Spec.Template.Spec.NodeSelector = map[string]string{"no": "node"} })
 
@@ -55,8 +55,8 @@ func TestWorkloadsRefusesList(t *testing.T) {
 			`"one": want kind/name`, `"job/x": a workload is a deployment, a statefulset or a daemonset`, `"deployment/one": it is listed twice`, `"deploy/": want kind/name`}},
 	} {
 		found, err := c.Workloads(t.Context(), Discovery{Listed: test.listed}, options(nil))
-		if err == nil || found != nil && len(found) == len(test.listed) {
-			t.Fatalf("%q: no error, %q", test.listed, stringsOf(found))
+		if err == nil || found != nil {
+			t.Fatalf("%q: no error or a part of the list: %q", test.listed, stringsOf(found))
 		}
 		for _, want := range test.want {
 			if !strings.Contains(err.Error(), want) {
@@ -67,8 +67,12 @@ func TestWorkloadsRefusesList(t *testing.T) {
 }
 
 func TestWorkloadsNeedsRights(t *testing.T) {
-	list := func(plural string) string { return `{"apiGroups":["apps"],"resources":["` + plural + `"],"verbs":["list","watch"]}` }
-	core := func(resource, verbs string) string { return `{"apiGroups":[""],"resources":["` + resource + `"],"verbs":[` + verbs + `]}` }
+	list := func(plural string) string {
+		return `{"apiGroups":["apps"],"resources":["` + plural + `"],"verbs":["list","watch"]}`
+	}
+	core := func(resource, verbs string) string {
+		return `{"apiGroups":[""],"resources":["` + resource + `"],"verbs":[` + verbs + `]}`
+	}
 	all := []string{list("deployments"), list("statefulsets"), list("daemonsets"), core("pods", `"list","watch"`), core("pods/log", `"get"`), core("pods/exec", `"create","get"`)}
 	texts := []string{"list deployments", "list statefulsets", "list daemonsets", "may not list pods", "may not get pods/log", "may not create pods/exec"}
 	hints := []string{`["deployments"]`, `["statefulsets"]`, `["daemonsets"]`, `["pods"]`, `["pods/log"]`, `["pods/exec"]`}
@@ -100,11 +104,11 @@ func TestWorkloadPlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, test := range []struct{ name, change, warning, err string }{
-		{name: "deployment/idle", change: `restarts 0 pods (container "app": envFrom)`},
+		{name: "deployment/idle", change: `restarts 0 pods (container "app": env PGPASSWORD)`},
 		{name: "deployment/paused", err: "restart deployment/paused: it is paused"},
 		{name: "deployment/sick", err: "it is not healthy before the start: 0 of 1 pods available"},
 		{name: "statefulset/by-hand", err: "its update strategy is OnDelete"},
-		{name: "statefulset/operated", change: `restarts 0 pods (container "app": envFrom)`, warning: "managed by Cluster/pg"},
+		{name: "statefulset/operated", change: `restarts 0 pods (container "app": env PGPASSWORD)`, warning: "managed by Cluster/pg"},
 	} {
 		change, warnings, err := found[i].Plan(t.Context())
 		if test.err != "" {

@@ -34,7 +34,10 @@ func judge(r rollout, pods []pod, g goal) verdict {
 		v.detail = "waiting for the cluster to show the restart"
 		return v
 	case r.mark == "":
-		v.wrong = fmt.Sprintf("the restart was reverted by %q", r.writer)
+		v.wrong = "the restart was reverted"
+		if r.writer != "" {
+			v.wrong += fmt.Sprintf(", the last to change the pod template is %q", r.writer)
+		}
 		return v
 	case r.mark != g.mark:
 		v.wrong, v.taken = fmt.Sprintf("it was restarted for another rotation, %q", r.mark), true

@@ -26,7 +26,7 @@ func TestJudge(t *testing.T) {
 		{name: "done", rollout: done, pods: two, done: true, detail: "2 of 2 pods ready"},
 		{name: "an object older than the restart", rollout: with(func(r *rollout) { r.generation, r.observed, r.mark = 4, 4, "" }), pods: two, detail: "waiting for the cluster"},
 		{name: "the controller has not seen it", rollout: with(func(r *rollout) { r.observed = 4 }), pods: two, detail: "waiting for its controller"},
-		{name: "reverted", rollout: with(func(r *rollout) { r.mark, r.generation, r.writer = "", 6, "kustomize-controller" }), pods: two, wrong: `reverted by "kustomize-controller"`},
+		{name: "reverted", rollout: with(func(r *rollout) { r.mark, r.generation, r.writer = "", 6, "kustomize-controller" }), pods: two, wrong: `reverted, the last to change the pod template is "kustomize-controller"`},
 		{name: "another rotation", rollout: with(func(r *rollout) { r.mark, r.generation = "r2", 6 }), pods: two, wrong: `another rotation, "r2"`, taken: true},
 		{name: "not all updated", rollout: with(func(r *rollout) { r.updated = 1 }), pods: two},
 		{name: "more than wanted", rollout: with(func(r *rollout) { r.current = 3 }), pods: two},

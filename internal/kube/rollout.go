@@ -1,9 +1,9 @@
 package kube
 
 import (
+	"bytes"
 	"fmt"
-	"math"
-	"time"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -31,7 +31,8 @@ type rollout struct {
 	overdue  string // the controller's own word that it gave up, or empty
 	obstacle string // why a restart would not reach every pod, or empty
 	operator string // what owns the workload and may undo a change, or empty
-	writer   string // field manager of the last change by another
+	writer   string // field manager of the last change by another, where it is known
+	blind    bool   // a container has no readiness probe: its pods are ready as soon as they start
 }
 
 func ofDeployment(d *appsv1.Deployment) (rollout, *corev1.PodTemplateSpec) {
@@ -78,6 +79,7 @@ func ofDaemonSet(d *appsv1.DaemonSet) (rollout, *corev1.PodTemplateSpec) {
 func common(o metav1.Object, template corev1.PodTemplateSpec, observed int64) rollout {
 	r := rollout{name: o.GetName(), mark: template.Annotations[annotationRestart],
 		generation: o.GetGeneration(), observed: observed, writer: lastWriter(o.GetManagedFields())}
+	r.blind = slices.ContainsFunc(template.Spec.Containers, func(c corev1.Container) bool { return c.ReadinessProbe == nil })
 	if owner := metav1.GetControllerOf(o); owner != nil {
 		r.operator = owner.Kind + "/" + owner.Name
 	}
@@ -92,13 +94,14 @@ func replicas(n *int32) int32 {
 	return *n
 }
 
-// lastWriter names who, other than pgrotate, changed the specification last.
+// lastWriter names who, other than pgrotate, changed the pod template last. Who
+// only removed something from it leaves no trace.
 func lastWriter(fields []metav1.ManagedFieldsEntry) string {
-	name, at := "", time.Unix(math.MinInt32, 0)
+	var last metav1.ManagedFieldsEntry
 	for _, f := range fields {
-		if f.Subresource == "" && f.Manager != manager && f.Time != nil && !f.Time.Time.Before(at) {
-			name, at = f.Manager, f.Time.Time
+		if f.Manager != manager && f.FieldsV1 != nil && bytes.Contains(f.FieldsV1.Raw, []byte(`"f:template"`)) && !f.Time.Before(last.Time) {
+			last = f
 		}
 	}
-	return name
+	return last.Manager
 }

@@ -14,6 +14,7 @@ func TestRolloutOfEachKind(t *testing.T) {
 	meta := metav1.ObjectMeta{Name: "x", Generation: 7, OwnerReferences: []metav1.OwnerReference{{Kind: "Cluster", Name: "pg", Controller: new(true)}}}
 	template := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{annotationRestart: "r1"}}}
 	base := rollout{name: "x", mark: "r1", generation: 7, observed: 6, operator: "Cluster/pg", desired: 3, current: 4, updated: 2, available: 1, settled: true}
+	template.Spec.Containers = []corev1.Container{{Name: "app", ReadinessProbe: &corev1.Probe{}}}
 	with := func(change func(*rollout)) rollout { r := base; change(&r); return r }
 
 	deployment := func(change func(*appsv1.Deployment)) rollout {
@@ -57,6 +58,7 @@ func TestRolloutOfEachKind(t *testing.T) {
 		}), with(func(r *rollout) {
 			r.obstacle = "its partition is 1: pods with a lower ordinal would keep the old password"
 		})},
+		{"no probe", daemonSet(func(d *appsv1.DaemonSet) { d.Spec.Template.Spec.Containers = []corev1.Container{{}} }), with(func(r *rollout) { r.blind = true })},
 		{"daemonset", daemonSet(func(*appsv1.DaemonSet) {}), base},
 		{"daemonset on delete", daemonSet(func(d *appsv1.DaemonSet) { d.Spec.UpdateStrategy.Type = appsv1.OnDeleteDaemonSetStrategyType }),
 			with(func(r *rollout) { r.obstacle = "its update strategy is OnDelete: no pod would be replaced" })},
@@ -68,12 +70,19 @@ func TestRolloutOfEachKind(t *testing.T) {
 }
 
 func TestLastWriter(t *testing.T) {
-	at := func(second int64) *metav1.Time { stamp := metav1.NewTime(time.Unix(second, 0)); return &stamp }
+	entry := func(name string, second int64, fields string) metav1.ManagedFieldsEntry {
+		at := metav1.NewTime(time.Unix(second, 0))
+		return metav1.ManagedFieldsEntry{Manager: name, Time: &at, FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}
+	}
+	const template, status = `{"f:spec":{"f:template":{}}}`, `{"f:status":{}}`
 	fields := []metav1.ManagedFieldsEntry{
-		{Manager: "kubectl", Time: at(10)}, {Manager: "argocd", Time: at(20)}, {Manager: manager, Time: at(30)},
-		{Manager: "kube-controller-manager", Time: at(40), Subresource: "status"}, {Manager: "helm", Time: at(15)},
+		entry("kubectl", 10, template), entry("argocd", 20, template), entry(manager, 30, template),
+		entry("kube-controller-manager", 40, status), entry("helm", 15, template),
 	}
 	if got := lastWriter(fields); got != "argocd" {
 		t.Errorf("last writer %q", got)
+	}
+	if got := lastWriter(fields[2:4]); got != "" {
+		t.Errorf("last writer %q where there is none", got)
 	}
 }

@@ -51,6 +51,9 @@ func (w *Workload) Plan(ctx context.Context) (change string, warnings []string, 
 	if r.operator != "" {
 		warnings = append(warnings, fmt.Sprintf("%s is managed by %s, which may undo a restart", w, r.operator))
 	}
+	if r.blind && r.desired > 0 && len(w.options.HealthCommand) == 0 {
+		warnings = append(warnings, fmt.Sprintf("%s has a container without a readiness probe: its pods count as ready as soon as they start", w))
+	}
 	return w.change(r), warnings, nil
 }
 
@@ -81,11 +84,16 @@ func (w *Workload) Restart(ctx context.Context, mark string, progress func(detai
 	if err != nil {
 		return err
 	}
-	pods, err := w.await(ctx, goal{mark: mark, since: restarted.generation}, changed, progress)
+	g := goal{mark: mark, since: restarted.generation}
+	pods, err := w.await(ctx, g, changed, progress)
 	if err != nil {
 		return err
 	}
-	return w.prove(ctx, pods, progress)
+	if err := w.prove(ctx, pods, progress); err != nil {
+		return err
+	}
+	_, err = w.judged(w.watcher.see(w.kind, w.String()), g) // meanwhile one may have crashed
+	return err
 }
 
 // insist marks the workload, again and again while the API server is away for a
