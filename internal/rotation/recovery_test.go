@@ -375,3 +375,17 @@ func TestOlderRunsAreShutOutBeforeThePasswordChanges(t *testing.T) {
 		expect(t, res, rotation.StatusRotated, 0)
 	})
 }
+
+func TestWriteOfADeadRunThatArrivesBeforeTheFenceIsSeen(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.crashAt(t, "1 Database.Set 1")
+		w.hooks["2 Served.Set 1"] = func(*process) {
+			w.served.keys["password"] = "NewPassword1"
+			w.restart(inPod, "by itself")
+		}
+		w.script["2 Served.Set 2"] = refuse
+		res, _ := w.run(resume)
+		expect(t, res, rotation.StatusRolledBack, 1)
+		w.settled(t, birth)
+	})
+}
