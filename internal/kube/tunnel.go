@@ -26,7 +26,8 @@ type Tunnel struct {
 	pod     address
 
 	mu       sync.Mutex
-	upgraded httpstream.Connection // nil: not open
+	upgraded httpstream.Connection   // for the next connection; nil: none is open
+	former   []httpstream.Connection // given up, though some connection may still use it
 	requests int
 }
 
@@ -90,6 +91,7 @@ func (t *Tunnel) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 				_ = a.conn.Close()
 			}
 		}()
+		t.giveUp() // it may have gone silent
 		return nil, fail(unavailable, "", "open the tunnel to %s: %v", t, context.Cause(ctx))
 	}
 }
@@ -97,14 +99,26 @@ func (t *Tunnel) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 // Close closes the tunnel and with it all its connections. The next Dial opens
 // it again.
 func (t *Tunnel) Close() error {
+	t.giveUp()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.upgraded == nil {
-		return nil
+	var errs []error
+	for _, upgraded := range t.former {
+		errs = append(errs, upgraded.Close())
 	}
-	err := t.upgraded.Close()
-	t.upgraded = nil
-	return err
+	t.former = nil
+	return errors.Join(errs...)
+}
+
+// giveUp makes the next Dial open the tunnel anew. Connections go on as long as
+// they can: one of them may hold the lock.
+func (t *Tunnel) giveUp() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.upgraded != nil {
+		t.former = append(t.former, t.upgraded)
+		t.upgraded = nil
+	}
 }
 
 // dial opens a connection; a tunnel that was open before may have died without
@@ -118,7 +132,7 @@ func (t *Tunnel) dial() (net.Conn, error) {
 	if err == nil || fresh {
 		return conn, err
 	}
-	t.drop(upgraded)
+	t.giveUp()
 	if upgraded, _, err = t.open(); err != nil {
 		return nil, err
 	}
@@ -157,15 +171,6 @@ func (t *Tunnel) current() httpstream.Connection {
 	default:
 	}
 	return t.upgraded
-}
-
-func (t *Tunnel) drop(broken httpstream.Connection) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	_ = broken.Close()
-	if t.upgraded == broken {
-		t.upgraded = nil
-	}
 }
 
 // upgrade asks the API server for the tunnel, over a WebSocket, or over SPDY

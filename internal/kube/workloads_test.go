@@ -126,3 +126,14 @@ func jsonOf(o any) (string, error) {
 	raw, err := json.Marshal(o)
 	return string(raw), err
 }
+
+func awaitPod(t *testing.T, c *Cluster, name string) {
+	t.Helper()
+	err := wait.PollUntilContextCancel(t.Context(), 50*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		o, err := c.pods(c.namespace).get(ctx, name)
+		return err == nil && isReady(o), err
+	})
+	if err != nil {
+		t.Fatalf("wait for pod %q: %v", name, err)
+	}
+}
