@@ -1,11 +1,32 @@
-.PHONY: lab lab-down lab-status
+.PHONY: demo test test-here lab lab-down lab-status
+
+# Where `make lab` writes what the tests need to know.
+LAB := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pgrotate-lab/lab.json
+
+# A real rotation, shown from before to after. KEEP=1 leaves the lab running.
+demo:
+	@cd lab && go run . up && go run . demo; code=$$?; \
+	test -n "$(KEEP)" || go run . down; exit $$code
+
+# All tests, against real servers. A lab that runs already goes on running.
+test:
+	@was=$$(test -e $(LAB) && echo up); \
+	$(MAKE) --no-print-directory lab && $(MAKE) --no-print-directory test-here; code=$$?; \
+	test -n "$$was$(KEEP)" || $(MAKE) --no-print-directory lab-down; exit $$code
+
+# All tests, with a lab that runs.
+test-here: export PGROTATE_LAB = $(LAB)
+test-here:
+	go test -race -shuffle=on ./...
+	cd lab && go test -race -shuffle=on $$(go list ./... | grep -v /rehearsal)
+	cd lab && go test -race -count=1 -v ./rehearsal
 
 # The lab: PostgreSQL, a Kubernetes node and GitHub's API on this machine, see lab/README.md.
 lab:
-	cd lab && go run . up
+	@cd lab && go run . up
 
 lab-down:
-	cd lab && go run . down
+	@cd lab && go run . down
 
 lab-status:
-	cd lab && go run . status
+	@cd lab && go run . status

@@ -4,6 +4,7 @@
 //	lab up      boot it, or see that it runs
 //	lab down    remove it
 //	lab status  tell which parts are ready
+//	lab demo    rotate the platform's password once, with the real program
 //	lab images  build the images of the pods, for an existing cluster
 //	lab github  be the emulator
 package main
@@ -35,10 +36,10 @@ func run(ctx context.Context, args []string) error {
 	}
 	l := newLab(s, os.Getenv)
 	commands := map[string]func(context.Context) error{
-		"up": l.up, "down": l.down, "status": l.status, "images": l.images, "github": l.github.Serve,
+		"up": l.up, "down": l.down, "status": l.status, "demo": l.demo, "images": l.images, "github": l.github.Serve,
 	}
 	if len(args) != 1 || commands[args[0]] == nil {
-		return errors.New("usage: lab up|down|status|images|github")
+		return errors.New("usage: lab up|down|status|demo|images|github")
 	}
 	return commands[args[0]](ctx)
 }
