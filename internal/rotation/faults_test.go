@@ -14,6 +14,7 @@ import (
 	"github.com/pgrotate/pgrotate/internal/rotation"
 )
 
+// go test ./internal/rotation -run EveryFault -v -args -pairs=basic
 var pairs = flag.String("pairs", "sample", "which pairs of faults to try: sample (one of 149), basic (every pair of crashes and failures), all")
 
 // wanted tells whether the n-th pair is tried.
