@@ -33,6 +33,10 @@ func (l *lab) up(ctx context.Context) error {
 	if err := os.MkdirAll(l.site.State, 0o711); err != nil {
 		return fmt.Errorf("make the state folder: %w", err)
 	}
+	// Made here, not by the kubelet, so that whoever removes the lab may remove it.
+	if err := os.MkdirAll(l.site.Logins(), 0o755); err != nil {
+		return fmt.Errorf("make the folder of the refused logins: %w", err)
+	}
 	if err := boot.Up(ctx, steps, l.log); err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func TestOnlyLoopbackAddressesListen(t *testing.T) {
 			}
 		}
 	}
-	if listening < 10 {
+	if listening == 0 || listening < len(files) {
 		t.Errorf("found only %d listeners of %d programs", listening, len(files))
 	}
 }

@@ -10,7 +10,9 @@ import (
 	"testing"
 )
 
-// Lab is the file that `make lab` writes and PGROTATE_LAB names.
+// Lab is the file that `make lab` writes and PGROTATE_LAB names. On an existing
+// server PostgresTrustURL, PostgresLog and PostgresCA are empty, on an existing
+// cluster Audit is.
 type Lab struct {
 	// PostgresURL reaches the scram server as its superuser, verify-full, with
 	// password and sslrootcert in it.

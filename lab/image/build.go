@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 )
 
 // Names of the images that the lab has. Each holds one program below lab/pod.
@@ -47,6 +48,7 @@ func (b Builder) Start(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", b.Folder+"/", "./pod/...")
 	cmd.Dir = b.Source
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // no writer is left behind
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the programs of the pods: %w\n%s", err, out)
 	}

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // components are the programs that Kubernetes builds.
@@ -32,6 +33,7 @@ func (k Kubernetes) Start(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags", ldflags(), "-o", begun+"/", "tool")
 	cmd.Dir = filepath.Join(k.Site.Source, "kubernetes")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // no writer is left behind
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build Kubernetes: %w\n%s", err, out)
 	}

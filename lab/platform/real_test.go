@@ -249,6 +249,9 @@ func system(t *testing.T, config *pgx.ConnConfig) (id int64) {
 func TestOneServerAsksForThePasswordAndOneDoesNot(t *testing.T) {
 	r := open(t)
 	for address, want := range map[string]string{r.PostgresURL: "28P01", r.PostgresTrustURL: ""} {
+		if address == "" {
+			continue // an existing server is one
+		}
 		u, err := url.Parse(address)
 		if err != nil {
 			t.Fatal("the lab's URL is none")
@@ -278,6 +281,9 @@ func TestNoLogHoldsThePassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, log := range map[string]string{"API server": r.Audit, "PostgreSQL": r.PostgresLog} {
+		if log == "" {
+			continue // an existing one shows none
+		}
 		text, err := os.ReadFile(log)
 		if err != nil {
 			t.Fatal(err)

@@ -3,6 +3,7 @@ package process
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -157,5 +158,21 @@ func write(t *testing.T, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestRefusesAPortThatAStrangerHas(t *testing.T) {
+	stranger, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	p := sleeper(t)
+	p.Ports = []int{stranger.Addr().(*net.TCPAddr).Port}
+	if err := p.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "taken by another program") {
+		t.Errorf("error %v", err)
+	}
+	if p.Running() {
+		t.Error("started")
 	}
 }
