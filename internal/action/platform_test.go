@@ -293,30 +293,31 @@ func (p *platform) deploy(name string, extra ...corev1.EnvVar) error {
 
 // ready waits until every pod of a Deployment is a ready one of its newest template.
 func (p *platform) ready(name string) error {
-	watch, err := p.cluster.AppsV1().Deployments(p.name).Watch(p.ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
-	if err != nil {
-		return err
-	}
-	defer watch.Stop()
+	ctx, cancel := context.WithTimeout(p.ctx, 2*time.Minute)
+	defer cancel()
 	var last appsv1.DeploymentStatus
-	for late := time.After(time.Minute); ; {
-		select {
-		case <-late:
-			return fmt.Errorf("deployment %q does not become ready: %+v", name, last)
-		case event, open := <-watch.ResultChan():
-			if !open {
-				return fmt.Errorf("watch deployment %q: closed", name)
-			}
+	for ctx.Err() == nil { // a server may end a watch at any time
+		watch, err := p.cluster.AppsV1().Deployments(p.name).Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
+		if err != nil {
+			return err
+		}
+		for event := range watch.ResultChan() {
 			d, ok := event.Object.(*appsv1.Deployment)
-			if ok {
-				last = d.Status
+			if !ok {
+				continue
 			}
-			if ok && d.Status.ObservedGeneration == d.Generation && d.Status.UpdatedReplicas == *d.Spec.Replicas &&
-				d.Status.AvailableReplicas == *d.Spec.Replicas && d.Status.Replicas == *d.Spec.Replicas {
+			if last = d.Status; complete(d) {
+				watch.Stop()
 				return nil
 			}
 		}
 	}
+	return fmt.Errorf("deployment %q does not become ready: %+v", name, last)
+}
+
+func complete(d *appsv1.Deployment) bool {
+	s, want := d.Status, *d.Spec.Replicas
+	return s.ObservedGeneration == d.Generation && s.Replicas == want && s.UpdatedReplicas == want && s.AvailableReplicas == want
 }
 
 // opens computes a SCRAM-SHA-256 verifier's stored key again, RFC 5802 section 3.
