@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -51,6 +52,7 @@ func classOf(err error) string {
 // rule is an RBAC rule that a call needs.
 // https://kubernetes.io/docs/reference/access-authn-authz/rbac/
 type rule struct {
+	namespace             string // empty: the cluster's
 	group, resource, name string
 	verbs                 []string
 }
@@ -72,7 +74,7 @@ func (c *Cluster) failed(doing string, err error, needs rule) error {
 	f := &failure{class: classify(err), text: doing + ": " + c.keeper.Scrub(err.Error())}
 	switch {
 	case apierrors.IsForbidden(err):
-		f.hint = needs.hint(c.namespace)
+		f.hint = needs.hint(cmp.Or(needs.namespace, c.namespace))
 	case apierrors.IsUnauthorized(err):
 		f.hint = "the token of the kubeconfig is wrong or has expired: mint one in the step before this one"
 	}

@@ -98,16 +98,14 @@ func (t *Tunnel) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 
 // Close closes the tunnel and with it all its connections. The next Dial opens
 // it again.
-func (t *Tunnel) Close() error {
+func (t *Tunnel) Close() {
 	t.giveUp()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var errs []error
 	for _, upgraded := range t.former {
-		errs = append(errs, upgraded.Close())
+		_ = upgraded.Close() // it may be dead already
 	}
 	t.former = nil
-	return errors.Join(errs...)
 }
 
 // giveUp makes the next Dial open the tunnel anew. Connections go on as long as
@@ -207,7 +205,7 @@ func (t *Tunnel) dialer() (httpstream.Dialer, error) {
 
 func (t *Tunnel) failed(err error) error {
 	doing := fmt.Sprintf("open the tunnel to %s", t)
-	switch f := t.cluster.failed(doing, err, rule{resource: "pods/portforward", verbs: []string{"create", "get"}}); classOf(f) {
+	switch f := t.cluster.failed(doing, err, rule{namespace: t.pod.namespace, resource: "pods/portforward", verbs: []string{"create", "get"}}); classOf(f) {
 	case missing:
 		return fail(missing, fmt.Sprintf("`kubectl get pods -n %s` lists those there are", t.pod.namespace), "%s: there is no such pod", doing)
 	default:

@@ -52,11 +52,7 @@ func openTunnel(t *testing.T, c *Cluster, pod string) *Tunnel {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := tunnel.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(tunnel.Close)
 	return tunnel
 }
 
@@ -134,9 +130,7 @@ func TestTunnelOpensAgain(t *testing.T) {
 	if err := second.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if err := tunnel.Close(); err != nil {
-		t.Fatal(err)
-	}
+	tunnel.Close()
 	third, err := connectTo(t, where, tunnel)
 	if err != nil {
 		t.Fatalf("after it was closed: %v", err)
@@ -172,6 +166,12 @@ func TestTunnelFails(t *testing.T) {
 	f = wantFailure(t, err, refused, "forbidden")
 	if want := `resources: ["pods/portforward"], verbs: ["create", "get"]`; !strings.Contains(f.Hint(), want) {
 		t.Errorf("hint %q, want %q", f.Hint(), want)
+	}
+
+	elsewhere := as(t, lab(t))
+	_, err = openTunnel(t, elsewhere, c.namespace+"/nothing-listens").Dial(t.Context(), "tcp", "x")
+	if f := wantFailure(t, err, refused, "forbidden"); !strings.Contains(f.Hint(), `in namespace "`+c.namespace+`"`) {
+		t.Errorf("hint %q names another namespace", f.Hint())
 	}
 
 	conn, err := openTunnel(t, c, "nothing-listens:1").Dial(t.Context(), "tcp", "x")
