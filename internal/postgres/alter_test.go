@@ -311,9 +311,34 @@ func TestSetThatIsCancelled(t *testing.T) {
 	if err := <-done; classOf(err) != "lost" {
 		t.Errorf("%v (class %q)", err, classOf(err))
 	}
+	select {
+	case <-d.held.conn.PgConn().CleanupDone():
+	default:
+		t.Error("Set returns while its session is still being cleaned up")
+	}
 	f.exec("ROLLBACK")
 	f.acquire(d)
 	if got, err := d.Holds(t.Context(), next); got != secret.No || err != nil || f.stored(f.app.User) == next.Verifier.Reveal() {
 		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// TestServerThatQuotesTheVerifier stands in for a password checker that quotes
+// what it rejects: a type named password does the same to its literal.
+func TestServerThatQuotesTheVerifier(t *testing.T) {
+	f := newFixture(t)
+	err := f.open(f.superuser()).with(t.Context(), func(s *session) error {
+		if err := s.exec(t.Context(), "CREATE DOMAIN pg_temp.password AS integer"); err != nil {
+			return err
+		}
+		err := s.inTransaction(t.Context(), "COMMIT", "SELECT PASSWORD 'hunter2'")
+		if p := serverError(err); p == nil || !strings.Contains(p.Message, "[verifier]") {
+			t.Errorf("%v", err)
+		}
+		leaksNothing(t, s.altering("alter", "app", err), "hunter2")
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }

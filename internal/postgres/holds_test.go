@@ -1,10 +1,14 @@
 package postgres
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
+	"net"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
@@ -78,7 +82,7 @@ func TestHoldsAfterAuthentication(t *testing.T) {
 		err := d.with(t.Context(), func(s *session) error {
 			s.db.base.Database = database
 			for c, want := range map[*secret.Credential]secret.Verdict{&f.app: secret.Yes, &wrong: secret.No} {
-				if got, err := s.login(t.Context(), *c, methodSCRAM); got != want {
+				if got, err := s.login(t.Context(), *c, challenge{method: methodSCRAM}); got != want {
 					t.Errorf("%s: %v, %v, want %v", what, got, err, want)
 				}
 			}
@@ -152,6 +156,71 @@ func TestHoldsWithoutAServer(t *testing.T) {
 	leaksNothing(t, err, "hunter2")
 }
 
+// TestLoginWantsProof: a server that asks for less than it did a moment ago is
+// not believed, though it lets the client in.
+func TestLoginWantsProof(t *testing.T) {
+	in := []pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}, &pgproto3.ReadyForQuery{TxStatus: 'I'}}
+	for name, c := range map[string]struct {
+		messages []pgproto3.BackendMessage
+		asked    string
+		want     secret.Verdict
+	}{
+		"nothing, not SCRAM":    {in, methodSCRAM, secret.Unknown},
+		"nothing, not md5":      {in, methodMD5, secret.Unknown},
+		"md5, not SCRAM":        {append([]pgproto3.BackendMessage{&pgproto3.AuthenticationMD5Password{}}, in...), methodSCRAM, secret.Unknown},
+		"clear text, not SCRAM": {append([]pgproto3.BackendMessage{&pgproto3.AuthenticationCleartextPassword{}}, in...), methodSCRAM, secret.Unknown},
+		"md5, as before":        {append([]pgproto3.BackendMessage{&pgproto3.AuthenticationMD5Password{}}, in...), methodMD5, secret.Yes},
+	} {
+		d, err := open(t, "postgres://u@h/db?sslmode=disable", func(config *Config) {
+			config.Dial = func(context.Context, string, string) (net.Conn, error) { return scripted(t, c.messages), nil }
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		app := secret.Credential{User: "app", Password: secret.New("hunter2")}
+		got, err := (&session{db: d}).login(t.Context(), app, challenge{method: c.asked})
+		if got != c.want || (err == nil) != (got != secret.Unknown) {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+		leaksNothing(t, err, "hunter2")
+	}
+}
+
+// TestOneServer: probes and logins go where the administrator is connected to,
+// though the host has a name that may lead elsewhere meanwhile.
+func TestOneServer(t *testing.T) {
+	f := newFixture(t)
+	err := f.open(f.admin).with(t.Context(), func(s *session) error {
+		if want := s.conn.PgConn().Conn().RemoteAddr().String(); s.address != want {
+			t.Errorf("they go to %q, the administrator to %q", s.address, want)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	var asked string
+	d, err := open(t, "postgres://u@h/db?sslmode=disable", func(c *Config) {
+		c.Dial = func(_ context.Context, _, address string) (net.Conn, error) {
+			asked = address
+			return nil, net.ErrClosed
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for address, want := range map[string]string{"": "h:5432", "192.0.2.1:5": "192.0.2.1:5"} {
+		_, err := (&session{db: d, address: address}).probe(t.Context(), "app")
+		if asked != want || err == nil {
+			t.Errorf("the probe asks %q, want %q (%v)", asked, want, err)
+		}
+		asked = ""
+		if _, err = (&session{db: d, address: address}).login(t.Context(), f.app, challenge{method: methodSCRAM}); asked != want || err == nil {
+			t.Errorf("the login asks %q, want %q (%v)", asked, want, err)
+		}
+	}
+}
+
 func TestWrongAdministratorIsRefused(t *testing.T) {
 	f := newFixture(t)
 	c := f.admin
@@ -167,7 +236,7 @@ func TestWrongAdministratorIsRefused(t *testing.T) {
 // as it was, whatever made it.
 func TestStoredIsBitIdentical(t *testing.T) {
 	f := newFixture(t)
-	for _, password := range []string{"pencil", `a 'b" \ c%@:/?#`, "pässwörd", "I\u0301", "\u212b", strings.Repeat("x", 200)} {
+	for _, password := range []string{"pencil", `a 'b" \ c%@:/?#`, "pässwörd", "I\u0301", "\u212b", "\ufa70" /* newer than SASLprep: hashed as it is */, strings.Repeat("x", 200)} {
 		literal := strings.ReplaceAll(password, "'", "''")
 		f.exec("SET password_encryption = 'scram-sha-256'; ALTER ROLE " + quote(f.app.User) + " PASSWORD '" + literal + "'")
 		c := secret.Credential{User: f.app.User, Password: secret.New(password)}
@@ -199,8 +268,8 @@ func TestStoredOfAnMD5Role(t *testing.T) {
 	if err != nil || got.Reveal() != f.stored(f.app.User) || !isMD5(got) {
 		t.Errorf("not what pg_authid holds (%v)", err)
 	}
-	made, _ := f.open(f.admin).remake(c, challenge{method: methodMD5})
-	if made.Reveal() != f.stored(f.app.User) {
+	made := f.open(f.admin).remake(c, challenge{method: methodMD5})
+	if len(made) != 1 || made[0].Verifier.Reveal() != f.stored(f.app.User) {
 		t.Error("the hash that is remade is not what pg_authid holds")
 	}
 }

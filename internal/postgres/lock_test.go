@@ -36,6 +36,10 @@ func TestAcquireTellsWhereTheLockIs(t *testing.T) {
 			t.Errorf("%q, %q, %v, want %q, %q", system, database, err, wantSystem, wantDatabase)
 		}
 	}
+	held := d.held
+	if f.acquire(d); d.held != held {
+		t.Error("the lock was let go to be taken again")
+	}
 	at, err := d.Check(t.Context())
 	if err != nil || time.Since(at).Abs() > time.Minute {
 		t.Errorf("Check: %v, %v", at, err)
@@ -100,6 +104,19 @@ func TestAcquireEndsWithItsContext(t *testing.T) {
 	cancel()
 	if err := <-done; err == nil || classOf(err) == "busy" {
 		t.Errorf("%v (class %q)", err, classOf(err))
+	}
+}
+
+func TestOneSessionServesAll(t *testing.T) {
+	f := newFixture(t)
+	d := f.locked(f.admin)
+	if err := d.with(t.Context(), func(s *session) error {
+		if s != d.held {
+			t.Error("another session is opened beside the one that holds the lock")
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
 	}
 }
 

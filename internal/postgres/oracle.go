@@ -50,7 +50,7 @@ func (s *session) judge(ctx context.Context, c secret.Credential) (secret.Verdic
 	case asked.method == methodMD5 && known:
 		return secret.No, nil // the server has nothing but an md5 hash
 	case asked.byLogin():
-		return s.login(ctx, c, asked.method)
+		return s.login(ctx, c, asked)
 	case !f.readable:
 		return secret.Unknown, unprovable(c.User, f.admin, asked)
 	}
@@ -103,12 +103,13 @@ func unprovable(name, admin string, asked challenge) error {
 			"or let the administrator compare the stored verifier: GRANT SELECT (rolname, rolpassword) ON pg_catalog.pg_authid TO %s;", quote(admin)))
 }
 
-// login tries c. A SQLSTATE that the server raises only after it has accepted
+// login tries c, and answers the challenge that the probe got and no other: a
+// server that now asks for less proves nothing. A SQLSTATE that the server raises only after it has accepted
 // the proof shows that the password is right; "wrong password" is raised
 // instead of accepting it.
-func (s *session) login(ctx context.Context, c secret.Credential, accept string) (secret.Verdict, error) {
+func (s *session) login(ctx context.Context, c secret.Credential, asked challenge) (secret.Verdict, error) {
 	heard := &listener{}
-	conn, err := s.db.connect(ctx, c, way{address: s.address, accept: accept, heard: heard})
+	conn, err := s.db.connect(ctx, c, way{address: s.address, accept: asked.method, heard: heard})
 	if err == nil {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), hangUpTimeout)
 		defer cancel()
@@ -175,15 +176,17 @@ func (s *session) recover(ctx context.Context, c secret.Credential) (secret.Valu
 	}
 	stored, err := s.stored(ctx, c.User)
 	if err == nil && !opens(stored, c.User, c.Password) {
-		err = notItsPassword(c.User, "")
+		err = notItsPassword(c.User)
 	}
 	return stored, err
 }
 
-func notItsPassword(name, hint string) error {
-	return no(fmt.Sprintf("recover the verifier of role %q: the database does not hold this password", name), hint)
+func notItsPassword(name string) error {
+	return no(fmt.Sprintf("recover the verifier of role %q: the database does not hold this password", name), "")
 }
 
+// rebuild tries the forms in which PostgreSQL may have hashed the password; a
+// login with one proves that it is the one.
 func (s *session) rebuild(ctx context.Context, c secret.Credential, f facts) (secret.Value, error) {
 	asked, err := s.probe(ctx, c.User)
 	if err != nil {
@@ -192,14 +195,13 @@ func (s *session) rebuild(ctx context.Context, c secret.Credential, f facts) (se
 	if !asked.byLogin() {
 		return secret.Value{}, unprovable(c.User, f.admin, asked)
 	}
-	verifier, sent := s.db.remake(c, asked)
-	c.Password = sent
-	switch verdict, err := s.login(ctx, c, asked.method); verdict {
-	case secret.Unknown:
-		return secret.Value{}, err
-	case secret.No:
-		return secret.Value{}, notItsPassword(c.User, "if it does, it hashed unusual characters in an unusual way; then let the administrator read it: "+
-			"GRANT SELECT (rolname, rolpassword) ON pg_catalog.pg_authid TO "+quote(f.admin)+";")
+	for _, made := range s.db.remake(c, asked) {
+		switch verdict, err := s.login(ctx, made, asked); verdict {
+		case secret.Unknown:
+			return secret.Value{}, err
+		case secret.Yes, secret.Closed:
+			return made.Verifier, nil
+		}
 	}
-	return verifier, nil
+	return secret.Value{}, notItsPassword(c.User)
 }

@@ -155,7 +155,7 @@ func (s *session) control(ctx context.Context, r role, asked challenge) error {
 		return nil
 	}
 	wrong := secret.Credential{User: r.name, Password: secret.New(rand.Text())}
-	verdict, err := s.login(ctx, wrong, asked.method)
+	verdict, err := s.login(ctx, wrong, asked)
 	switch verdict {
 	case secret.No:
 		s.db.controlled[r.name] = true

@@ -169,12 +169,16 @@ func throwaway(iterations int) secret.Value {
 	return secret.New(strings.Join([]string{"SCRAM-SHA-256$" + strconv.Itoa(iterations) + ":" + s.salt, key() + ":" + key()}, "$"))
 }
 
-// remake rebuilds the verifier of c that shows the given challenge, and returns
-// the form of the password that it is made of.
-func (d *Database) remake(c secret.Credential, asked challenge) (verifier, form secret.Value) {
+// remake rebuilds the verifiers of c that show the given challenge, each with the
+// form of the password that it is made of.
+func (d *Database) remake(c secret.Credential, asked challenge) []secret.Credential {
 	if asked.method == methodMD5 {
-		return d.keep(hashed(c.User, c.Password.Reveal())), c.Password
+		c.Verifier = d.keep(hashed(c.User, c.Password.Reveal()))
+		return []secret.Credential{c}
 	}
-	prepared := normal(c.Password)[0]
-	return d.derive(prepared, asked.salting), d.keep(prepared)
+	var all []secret.Credential
+	for _, form := range normal(c.Password) {
+		all = append(all, secret.Credential{User: c.User, Password: d.keep(form), Verifier: d.derive(form, asked.salting)})
+	}
+	return all
 }

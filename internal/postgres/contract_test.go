@@ -1,0 +1,122 @@
+package postgres_test
+
+import (
+	"context"
+	"crypto/rand"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgrotate/pgrotate/internal/labtest"
+	"github.com/pgrotate/pgrotate/internal/postgres"
+	"github.com/pgrotate/pgrotate/internal/rotation/rotationtest"
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+// contract is one server as its superuser sees it.
+type contract struct {
+	t     *testing.T
+	place *url.URL
+	super *pgx.Conn
+}
+
+// TestContract holds a Database to the promises of the runbook, in each way in
+// which it can judge a password.
+func TestContract(t *testing.T) {
+	lab := labtest.Open(t)
+	for _, c := range []struct{ name, server, administrator string }{
+		{"ByLogin", lab.PostgresURL, "CREATEROLE NOINHERIT"},
+		{"BySalt", lab.PostgresURL, "SUPERUSER"},
+		{"ByStoredVerifier", lab.PostgresTrustURL, "SUPERUSER"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.server == "" {
+				t.Fatal("the lab has no such server")
+			}
+			rotationtest.TestDatabase(t, func(t *testing.T) rotationtest.Database {
+				return connect(t, c.server).database(c.administrator)
+			})
+		})
+	}
+}
+
+func connect(t *testing.T, server string) *contract {
+	place, err := url.Parse(server)
+	if err != nil {
+		t.Fatal("the lab's URL is none")
+	}
+	super, err := pgx.Connect(t.Context(), server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = super.Close(context.Background()) })
+	return &contract{t: t, place: place, super: super}
+}
+
+// database is a new role and a new administrator, in two processes.
+func (c *contract) database(administrator string) rotationtest.Database {
+	app, admin := c.role("contract_app", ""), c.role("contract_admin", administrator)
+	if c.major() >= 16 {
+		c.exec("GRANT " + name(app) + " TO " + name(admin) + " WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
+	}
+	one := c.open(admin)
+	return rotationtest.Database{Lock: one, Database: one, Other: c.open(admin), Role: app.User, Current: app,
+		Cut: func() { c.cut(admin) }, Keep: secret.New}
+}
+
+// open is what one process knows of the server.
+func (c *contract) open(admin secret.Credential) *postgres.Database {
+	c.t.Helper()
+	place := *c.place
+	place.User = url.User(admin.User)
+	d, err := postgres.Open(postgres.Config{URL: secret.New(place.String()), Password: admin.Password, Keep: secret.New})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return d
+}
+
+// role makes a role whose verifier the server itself computes.
+func (c *contract) role(kind, attributes string) secret.Credential {
+	c.t.Helper()
+	made := secret.Credential{User: kind + "_" + strings.ToLower(rand.Text()), Password: secret.New(rand.Text())}
+	c.exec("CREATE ROLE " + name(made) + " LOGIN " + attributes + " PASSWORD '" + made.Password.Reveal() + "'")
+	c.t.Cleanup(func() {
+		if _, err := c.super.Exec(context.Background(), "DROP OWNED BY "+name(made)+"; DROP ROLE "+name(made), pgx.QueryExecModeSimpleProtocol); err != nil {
+			c.t.Errorf("drop role %q: %v", made.User, err)
+		}
+	})
+	return made
+}
+
+func name(c secret.Credential) string { return pgx.Identifier{c.User}.Sanitize() }
+
+func (c *contract) exec(sql string) {
+	c.t.Helper()
+	if _, err := c.super.Exec(c.t.Context(), sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+		c.t.Fatalf("%.40s...: %v", sql, err)
+	}
+}
+
+func (c *contract) major() (version int) {
+	c.t.Helper()
+	if err := c.super.QueryRow(c.t.Context(), "SELECT current_setting('server_version_num')::int / 10000").Scan(&version); err != nil {
+		c.t.Fatal(err)
+	}
+	return version
+}
+
+// cut ends the session in which the administrator holds the lock, and returns
+// when it is gone.
+func (c *contract) cut(admin secret.Credential) {
+	c.t.Helper()
+	var ended int
+	err := c.super.QueryRow(c.t.Context(), `SELECT count(*) FROM pg_stat_activity a
+		WHERE usename = $1 AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND locktype = 'advisory' AND granted)
+		AND pg_terminate_backend(pid, 60000)`, admin.User).Scan(&ended)
+	if err != nil || ended != 1 {
+		c.t.Fatalf("ended %d sessions that hold a lock, want 1: %v", ended, err)
+	}
+}
