@@ -82,7 +82,7 @@ func harmless(line string) string {
 	if strings.HasPrefix(strings.TrimSpace(line), "::") {
 		line = strings.Replace(line, "::", "∶:", 1)
 	}
-	return strings.ReplaceAll(line, "##[", "##⁠[")
+	return strings.ReplaceAll(line, "##[", "##\u2060[")
 }
 
 // annotate shows a titled error or warning, on GitHub beside the run.
