@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
@@ -17,7 +18,7 @@ type Packages struct {
 	Say   func(format string, args ...any) // required
 }
 
-// Missing returns the packages that are not installed.
+// Missing returns the packages that are not installed, in the order of their names.
 func (p Packages) Missing() []string {
 	var missing []string
 	for name, file := range p.Files {
@@ -25,6 +26,7 @@ func (p Packages) Missing() []string {
 			missing = append(missing, name)
 		}
 	}
+	slices.Sort(missing)
 	return missing
 }
 
@@ -63,7 +65,7 @@ func Unusable() string {
 }
 
 func apt(ctx context.Context, args ...string) error {
-	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"--quiet", "--quiet"}, args...)...)
+	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"--quiet", "--quiet", "-o", "DPkg::Lock::Timeout=120"}, args...)...)
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("apt-get %s: %w\n%s", args[0], err, out)
