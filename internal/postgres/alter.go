@@ -28,7 +28,7 @@ var quiet = []string{
 // must be one of c.Password: PostgreSQL takes a malformed one for a plain-text
 // password without a word.
 //
-// Class "refused" or "missing": definitely not changed. "conflict": not changed,
+// Class "refused": definitely not changed. "conflict": not changed,
 // somebody else keeps changing the role. "lost": the session broke, and whether
 // the change was committed has to be asked after Acquire. No class: not known.
 func (d *Database) Set(ctx context.Context, c secret.Credential) (time.Time, error) {
@@ -151,8 +151,6 @@ func (s *session) altering(op, name string, err error) error {
 	case p.Code == codeLockTimeout:
 		e.hint = fmt.Sprintf("a transaction that changes role %q is open: end it, then run again", name)
 	case transient(p.Code):
-	case p.Code == codeUndefinedObject:
-		e.class = missing
 	case p.Code == codeNoPrivilege:
 		e.class, e.hint = refused, s.permission(name)
 	default:

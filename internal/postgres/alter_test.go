@@ -98,7 +98,7 @@ func TestSetThatTheServerRefuses(t *testing.T) {
 	}{
 		{plain, f.fresh(), "refused", "ALTER ROLE " + quote(plain.User) + " CREATEROLE;"},
 		{readOnly, f.fresh(), "refused", "default_transaction_read_only = off"},
-		{f.admin, gone, "missing", ""},
+		{f.admin, gone, "refused", ""},
 	} {
 		d := f.locked(c.admin)
 		_, err := d.Set(t.Context(), c.credential)
@@ -138,7 +138,7 @@ func TestAlteringClassifies(t *testing.T) {
 	err := f.open(f.admin).with(t.Context(), func(s *session) error {
 		for code, class := range map[string]string{
 			codeNoPrivilege: "refused", codeReadOnly: "refused", codeInvalidParameter: "refused", "0A000": "refused", codeInternal: "conflict",
-			codeUndefinedObject: "missing", codeLockTimeout: "", "53100": "", "57014": "", "40001": "", "58030": "",
+			"42704": "refused", codeLockTimeout: "", "53100": "", "57014": "", "40001": "", "58030": "",
 		} {
 			if got := classOf(s.altering("alter", "app", refusal(code))); got != class {
 				t.Errorf("%s: class %q, want %q", code, got, class)

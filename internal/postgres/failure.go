@@ -18,7 +18,6 @@ const (
 	conflict = "conflict" // somebody else is changing the role
 	lost     = "lost"     // the session that held the lock is gone
 	busy     = "busy"     // somebody else holds the lock
-	missing  = "missing"  // the role does not exist
 )
 
 // SQLSTATEs that have a meaning here, see
@@ -31,7 +30,6 @@ const (
 	codeTooMany          = "53300" // too_many_connections
 	codeLockTimeout      = "55P03" // lock_not_available
 	codeReadOnly         = "25006" // read_only_sql_transaction
-	codeUndefinedObject  = "42704" // undefined_object: no such role, no such parameter
 	codeInvalidParameter = "22023" // invalid_parameter_value: what password checkers raise
 	codeInternal         = "XX000" // internal_error: tuple concurrently updated
 )
@@ -59,7 +57,7 @@ func (e *Error) Error() string {
 // Unwrap returns the cause, nil where there is none.
 func (e *Error) Unwrap() error { return e.cause }
 
-// Class is "refused", "conflict", "lost", "busy", "missing", or "" where the
+// Class is "refused", "conflict", "lost", "busy", or "" where the
 // outcome is not known.
 func (e *Error) Class() string { return e.class }
 

@@ -44,7 +44,7 @@ func TestHoldsByLogin(t *testing.T) {
 		{name: "right", credential: f.app, want: secret.Yes},
 		{name: "wrong", credential: wrong, want: secret.No},
 		{name: "empty", credential: secret.Credential{User: f.app.User}, class: "refused"},
-		{name: "no such role", credential: secret.Credential{User: "nobody_" + rand.Text(), Password: f.app.Password}, class: "missing"},
+		{name: "no such role", credential: secret.Credential{User: "nobody_" + rand.Text(), Password: f.app.Password}, class: "refused"},
 		{name: "a name that is too long", credential: secret.Credential{User: strings.Repeat("a", 64), Password: f.app.Password}, class: "refused"},
 		{name: "right, connection limit", before: "ALTER ROLE " + name + " CONNECTION LIMIT 0", credential: f.app, want: secret.Yes},
 		{name: "wrong, connection limit", credential: wrong, want: secret.No},

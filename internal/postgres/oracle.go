@@ -16,9 +16,9 @@ import (
 //     proves nothing.
 //   - On such a path the stored verifier answers, where it may be read.
 //
-// Everything that proves nothing is Unknown with an error: class "refused" where
-// the set-up never can, "missing" where there is no such role. A role that is
-// NOLOGIN makes a right password Closed.
+// Everything that proves nothing is Unknown with an error, class "refused" where
+// the set-up or the role never can. A role that is NOLOGIN makes a right password
+// Closed.
 func (d *Database) Holds(ctx context.Context, c secret.Credential) (secret.Verdict, error) {
 	verdict := secret.Unknown
 	err := d.with(ctx, func(s *session) (err error) {

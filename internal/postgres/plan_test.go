@@ -75,7 +75,7 @@ func TestPlanFindings(t *testing.T) {
 		findings []string // each is in the error
 		hints    []string // each is in one of the hints
 	}{
-		{name: "no such role", admin: f.admin, role: "none", class: "missing", findings: []string{`role "none": it does not exist`}},
+		{name: "no such role", admin: f.admin, role: "none", class: "refused", findings: []string{`role "none": it does not exist`}},
 		{name: "no name", admin: f.admin, role: "", class: "refused", findings: []string{"its name is empty"}},
 		{name: "its own role", admin: f.admin, role: f.admin.User, class: "refused", findings: []string{"it is the role of `postgres-url` itself"},
 			hints: []string{"CREATE ROLE rotator LOGIN CREATEROLE NOINHERIT;"}},

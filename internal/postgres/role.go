@@ -29,8 +29,8 @@ func (s *session) role(ctx context.Context, name string) (role, error) {
 		FROM pg_roles WHERE rolname = $1`, []any{name},
 		&r.bootstrap, &r.super, &r.canLogin, &r.expired, &r.expiring, &r.until)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return r, &Error{op: fmt.Sprintf("look up role %q: it does not exist", name), class: missing,
-			hint: "check the user name in the served Secret and `postgres-role`"}
+		return r, no(fmt.Sprintf("look up role %q: it does not exist", name),
+			"check the user name in the served Secret and `postgres-role`")
 	}
 	if err != nil {
 		return r, unknown(fmt.Sprintf("look up role %q", name), err)
