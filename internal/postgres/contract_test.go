@@ -84,7 +84,13 @@ func (c *contract) role(kind, attributes string) secret.Credential {
 	made := secret.Credential{User: kind + "_" + strings.ToLower(rand.Text()), Password: secret.New(rand.Text())}
 	c.exec("CREATE ROLE " + name(made) + " LOGIN " + attributes + " PASSWORD '" + made.Password.Reveal() + "'")
 	c.t.Cleanup(func() {
-		if _, err := c.super.Exec(context.Background(), "DROP OWNED BY "+name(made)+"; DROP ROLE "+name(made), pgx.QueryExecModeSimpleProtocol); err != nil {
+		conn, err := pgx.Connect(context.Background(), c.place.String())
+		if err != nil {
+			c.t.Error(err)
+			return
+		}
+		defer conn.Close(context.Background())
+		if _, err := conn.Exec(context.Background(), "DROP OWNED BY "+name(made)+"; DROP ROLE "+name(made), pgx.QueryExecModeSimpleProtocol); err != nil {
 			c.t.Errorf("drop role %q: %v", made.User, err)
 		}
 	})
@@ -109,14 +115,22 @@ func (c *contract) major() (version int) {
 }
 
 // cut ends the session in which the administrator holds the lock, and returns
-// when it is gone.
+// when it is gone. The session is found first and ended by a statement of its
+// own: in one query the server may call pg_terminate_backend before it filters,
+// and end the sessions of everybody.
 func (c *contract) cut(admin secret.Credential) {
 	c.t.Helper()
-	var ended int
-	err := c.super.QueryRow(c.t.Context(), `SELECT count(*) FROM pg_stat_activity a
-		WHERE usename = $1 AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND locktype = 'advisory' AND granted)
-		AND pg_terminate_backend(pid, 60000)`, admin.User).Scan(&ended)
-	if err != nil || ended != 1 {
-		c.t.Fatalf("ended %d sessions that hold a lock, want 1: %v", ended, err)
+	rows, err := c.super.Query(c.t.Context(), `SELECT a.pid FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid
+		WHERE a.usename = $1 AND l.locktype = 'advisory' AND l.granted`, admin.User)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	pids, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	if err != nil || len(pids) != 1 {
+		c.t.Fatalf("%d sessions of %q hold a lock, want 1: %v", len(pids), admin.User, err)
+	}
+	var gone bool
+	if err := c.super.QueryRow(c.t.Context(), "SELECT pg_terminate_backend($1, 60000)", pids[0]).Scan(&gone); err != nil || !gone {
+		c.t.Fatalf("end the session that holds the lock: ended %v: %v", gone, err)
 	}
 }
