@@ -57,8 +57,8 @@ func Connect(cfg Config) (*Cluster, error) {
 	return c, c.dial()
 }
 
-// quietLibraries turns client-go's own logging off. It writes to stderr, which
-// GitHub's runner reads before the masks on stdout; the logger is klog's global.
+// quietLibraries turns the logging of client-go off, which is global: it writes
+// to stderr, past all masks.
 var quietLibraries = sync.OnceFunc(func() { klog.SetLogger(logr.Discard()) })
 
 // Namespace is where the served Secret and the workloads live.

@@ -128,8 +128,8 @@ func (c *Cluster) choose(all []*Workload, wanted []listed) ([]*Workload, error) 
 	return found, errors.Join(errs...)
 }
 
-// shown is how many names an error lists.
-const shown = 20
+// mostNames is how many names an error lists.
+const mostNames = 20
 
 func existing(all []*Workload, k *kind) string {
 	var names []string
@@ -141,8 +141,8 @@ func existing(all []*Workload, k *kind) string {
 	switch {
 	case len(names) == 0:
 		return "no " + k.plural
-	case len(names) > shown:
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:shown], ", "), len(names)-shown)
+	case len(names) > mostNames:
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:mostNames], ", "), len(names)-mostNames)
 	}
 	return strings.Join(names, ", ")
 }
