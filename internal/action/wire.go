@@ -142,6 +142,10 @@ func (p *program) discover(ctx context.Context, t *targets, r *rotation.Rotation
 	}
 	r.Discovered = len(c.Workloads) == 0 || c.Workloads[0] == "auto"
 	d := kube.Discovery{Secrets: []string{c.Secret}, DatabasePod: c.PostgresPod}
+	if r.Discovered && c.PostgresPod == "" {
+		// A server that cannot be asked ends the run at the lock, before any restart.
+		d.DatabaseAddress, _ = t.database.ServerAddress(ctx)
+	}
 	if !r.Discovered {
 		d.Listed = c.Workloads
 	}

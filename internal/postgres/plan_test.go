@@ -187,3 +187,10 @@ func TestRehearseLeavesNothing(t *testing.T) {
 		t.Errorf("the password was changed, or: %v", err)
 	}
 }
+
+func TestServerAddress(t *testing.T) {
+	f := newFixture(t)
+	if address, err := f.open(f.admin).ServerAddress(t.Context()); address != "127.0.0.1" || err != nil {
+		t.Errorf("%q, %v", address, err)
+	}
+}

@@ -1,0 +1,20 @@
+package postgres
+
+import "context"
+
+// ServerAddress returns the IP address on which the server took the connection
+// (inet_server_addr), by which the pod that it runs in can be known; empty where
+// it is a local socket.
+// https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SESSION
+func (d *Database) ServerAddress(ctx context.Context) (address string, err error) {
+	err = d.with(ctx, func(s *session) error {
+		ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+		defer cancel()
+		row := s.conn.QueryRow(ctx, "SELECT coalesce(host(inet_server_addr()), '')")
+		if err := row.Scan(&address); err != nil {
+			return unknown("ask PostgreSQL for its address", err)
+		}
+		return nil
+	})
+	return address, err
+}
