@@ -1,7 +1,10 @@
 package action
 
 import (
+	"context"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,6 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/pgrotate/pgrotate/internal/kube"
+	"github.com/pgrotate/pgrotate/internal/postgres"
 	"github.com/pgrotate/pgrotate/internal/rotation"
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
@@ -94,19 +98,23 @@ func TestWorkloadsAutoMeansNothingSet(t *testing.T) {
 // discovery is what a list of workloads makes the program ask and conclude.
 type discovery struct {
 	Discovered bool
-	Requests   []string
+	Requests   []string // to the API server, and to the database, in no order
 	Trouble    string
 }
 
-// discovers meets an API server that refuses everything.
+// discovers meets an API server that refuses everything and a database that
+// cannot be reached.
 func discovers(t *testing.T, workloads []string) discovery {
 	t.Helper()
 	var mu sync.Mutex
 	var d discovery
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	ask := func(request string) {
 		mu.Lock()
 		defer mu.Unlock()
-		d.Requests = append(d.Requests, r.Method+" "+r.URL.Path)
+		d.Requests = append(d.Requests, request)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ask(r.Method + " " + r.URL.Path)
 		http.Error(w, "no", http.StatusForbidden)
 	}))
 	defer server.Close()
@@ -117,8 +125,16 @@ func discovers(t *testing.T, workloads []string) discovery {
 	if err != nil {
 		t.Fatal(err)
 	}
+	database, err := postgres.Open(postgres.Config{URL: secret.New("postgres://rotator@127.0.0.1/postgres?sslmode=disable"), Keep: secret.New,
+		Dial: func(context.Context, string, string) (net.Conn, error) {
+			ask("the database")
+			return nil, errors.New("unreachable")
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	r := &rotation.Rotation{}
-	p.discover(t.Context(), &targets{cluster: cluster}, r)
+	p.discover(t.Context(), &targets{cluster: cluster, database: database}, r)
 	if r.Undiscovered == nil {
 		t.Fatal("the server refused everything and nothing was said")
 	}
