@@ -11,7 +11,9 @@ import (
 // TestRotatesThePlatform rotates once and prints the figures; times are only
 // printed, sizes do not depend on the machine and are held.
 func TestRotatesThePlatform(t *testing.T) {
-	r := Rehearsal{Lab: labtest.Open(t), Source: "../..", Folder: t.TempDir(), Out: t.Output()}
+	lab := labtest.Open(t)
+	lab.Platform(t)
+	r := Rehearsal{Lab: lab, Source: "../..", Folder: t.TempDir(), Out: t.Output()}
 	figures, err := r.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
