@@ -47,6 +47,9 @@ func (d *Database) open(ctx context.Context) (*session, error) {
 func (s *session) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
+	if err := s.untimed(ctx); err != nil {
+		return unknown("prepare the session", err)
+	}
 	var pid uint32
 	if err := s.conn.QueryRow(ctx, "SELECT pg_catalog.pg_backend_pid()").Scan(&pid); err != nil {
 		return unknown("ask PostgreSQL who answers", err)
@@ -55,7 +58,7 @@ func (s *session) prepare(ctx context.Context) error {
 		return no("connect to PostgreSQL: a connection pooler answers, on which no lock holds",
 			"let `postgres-url` name PostgreSQL itself, not PgBouncer or another pooler")
 	}
-	_, err := s.conn.Exec(ctx, `SELECT set_config('search_path', 'pg_catalog', false), set_config('statement_timeout', '0', false),
+	_, err := s.conn.Exec(ctx, `SELECT set_config('search_path', 'pg_catalog', false),
 		set_config('lock_timeout', $1, false), set_config('tcp_keepalives_idle', '10', false),
 		set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '3', false)`, lockTimeout)
 	if err != nil {
@@ -67,6 +70,18 @@ func (s *session) prepare(ctx context.Context) error {
 		return unknown("prepare the session", err)
 	}
 	return nil
+}
+
+// untimed lifts the statement timeout that the role or the database may have. A
+// timeout of a millisecond can hit the very statement that lifts it.
+func (s *session) untimed(ctx context.Context) (err error) {
+	for range 5 {
+		_, err = s.conn.Exec(ctx, "SET statement_timeout = 0")
+		if answer := serverError(err); answer == nil || answer.Code != "57014" {
+			return err
+		}
+	}
+	return err
 }
 
 // close ends the session, and with it whatever pg_stat_activity shows of it.

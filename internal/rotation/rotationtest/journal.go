@@ -114,6 +114,8 @@ func journalStale(t *testing.T, j Journal) {
 	second := save(t, j.Other, document(first.Version, "forward", "pending"))
 	_, err := j.Journal.Save(t.Context(), document(first.Version, "back", "previous"))
 	wantClass(t, err, rotation.Conflict, "save over a version that is not the stored one", second.Data["pending"])
+	_, err = j.Other.Save(t.Context(), document(first.Version, "back", "previous"))
+	wantClass(t, err, rotation.Conflict, "save over a version that this process replaced itself", second.Data["pending"])
 	wantVersion(t, j.Journal, second)
 }
 
