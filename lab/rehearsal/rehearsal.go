@@ -5,7 +5,6 @@ package rehearsal
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -83,14 +82,16 @@ func (r Rehearsal) rotate(ctx context.Context, program string) (int64, error) {
 	cmd := exec.CommandContext(ctx, program)
 	cmd.Env, cmd.Stdout, cmd.Stderr = environment, r.Out, r.Out
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	if err := cmd.Run(); err != nil {
+	if err := cmd.Start(); err != nil {
 		return 0, fmt.Errorf("rotate: %w", err)
 	}
-	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	if !ok {
-		return 0, errors.New("read the memory that the program used: the system does not tell")
+	peak := watchMemory(cmd.Process.Pid)
+	err = cmd.Wait()
+	memory := peak()
+	if err != nil {
+		return 0, fmt.Errorf("rotate: %w", err)
 	}
-	return usage.Maxrss * 1024, nil
+	return memory, nil
 }
 
 func (r Rehearsal) environment() ([]string, error) {
