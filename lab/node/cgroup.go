@@ -2,12 +2,15 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/pgrotate/pgrotate/lab/process"
 )
@@ -66,8 +69,24 @@ func delegate(root string) error {
 	return nil
 }
 
-// removeGroups kills what still runs below cgroupRoot and removes it.
+// removeGroups removes cgroupRoot. A group stays busy for a moment after its last
+// process was killed, and an exec probe that was under way can begin another.
 func removeGroups(ctx context.Context) error {
+	for try := 0; ; try++ {
+		err := removeGroupsNow(ctx)
+		if !errors.Is(err, syscall.EBUSY) || try == 50 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// removeGroupsNow kills what still runs below cgroupRoot and removes it.
+func removeGroupsNow(ctx context.Context) error {
 	if err := process.Kill(ctx, inGroup); err != nil {
 		return err
 	}
