@@ -72,10 +72,10 @@ func (s Site) Folder(part string) string { return filepath.Join(s.State, part) }
 // Lock keeps other lab commands out until this process ends. It waits for one
 // that is at work, after telling so by calling waiting.
 func (s Site) Lock(ctx context.Context, waiting func()) error {
-	if err := os.MkdirAll(s.Cache, 0o700); err != nil {
-		return fmt.Errorf("make the cache folder: %w", err)
+	name := s.State + ".lock" // beside the state: caches may differ, the state is the machine's
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return fmt.Errorf("make the folder of the lock: %w", err)
 	}
-	name := filepath.Join(s.Cache, "lock")
 	// Not os.OpenFile: the garbage collector would close the file, and with it the lock.
 	fd, err := syscall.Open(name, syscall.O_CREAT|syscall.O_RDWR|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
