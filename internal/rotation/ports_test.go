@@ -268,9 +268,11 @@ func (l workloadPort) Plan(ctx context.Context) (string, []string, error) {
 
 func (l workloadPort) Restart(ctx context.Context, mark string, progress func(string)) error {
 	progress("restarting")
-	select {
-	case <-time.After(l.p.w.rollout):
-	case <-ctx.Done():
+	if l.p.w.rollout > 0 { // two timers that are due at once crash the race detector: https://go.dev/issue/78156
+		select {
+		case <-time.After(l.p.w.rollout):
+		case <-ctx.Done():
+		}
 	}
 	return l.p.call(ctx, "Restart "+l.name, func() error {
 		w := l.p.w
