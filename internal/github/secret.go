@@ -87,6 +87,12 @@ func date(resp *github.Response) time.Time {
 	return at
 }
 
+// Updated returns the secret's updated_at, in whole seconds; zero: there is no such secret.
+func (s *Secret) Updated(ctx context.Context) (time.Time, error) {
+	updated, _, err := s.look(ctx)
+	return updated, err
+}
+
 func (s *Secret) path() string { return s.target.path() + "/" + s.target.Name }
 
 func answered(err error, status int) bool {

@@ -41,6 +41,27 @@ type Database interface {
 	Set(ctx context.Context, c secret.Credential) (time.Time, error)
 }
 
+// Lockout locks a role out while its compromised password is exchanged, and
+// takes the lock from a run that holds it.
+type Lockout interface {
+	// PlanLockout is Database.Plan for a role whose password is compromised: it
+	// may be NOLOGIN already, and closing it and ending its sessions must be
+	// permitted too. The warnings name what a new password does not take away
+	// from whoever had the old one.
+	PlanLockout(ctx context.Context, role string) (change string, warnings []string, err error)
+	// Break ends the session of the run that holds the lock on base, and returns
+	// when it is gone. It does nothing where nobody holds the lock. Class Refused:
+	// it may not be ended, or is none of pgrotate's.
+	Break(ctx context.Context, base string) error
+	// Close is Database.Set and makes the role NOLOGIN in the same statement.
+	Close(ctx context.Context, c secret.Credential) (time.Time, error)
+	// Expel ends every session of role, and returns how many it has ended when
+	// two looks in a row have found none.
+	Expel(ctx context.Context, role string) (ended int, err error)
+	// Open is Database.Set and makes the role LOGIN in the same statement.
+	Open(ctx context.Context, c secret.Credential) (time.Time, error)
+}
+
 // Served is the Kubernetes Secret that the workloads read.
 type Served interface {
 	fmt.Stringer
@@ -67,6 +88,9 @@ type Copy interface {
 	// Verify proves that the last Set arrived, and returns when the store says
 	// that it was updated (zero where it keeps no such time).
 	Verify(ctx context.Context, c secret.Credential) (updatedAt time.Time, err error)
+	// Updated returns when the store says that the copy was last written, by
+	// whomever; zero where it keeps no such time or has no such copy.
+	Updated(ctx context.Context) (time.Time, error)
 }
 
 // Workload is a set of pods that read the credential only when they start.

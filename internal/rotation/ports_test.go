@@ -255,6 +255,14 @@ func (c copyPort) Verify(ctx context.Context, cred secret.Credential) (at time.T
 	return at, err
 }
 
+func (c copyPort) Updated(ctx context.Context) (at time.Time, err error) {
+	err = c.p.call(ctx, c.name+".Updated", func() error {
+		at = c.p.w.copies[c.name].at
+		return nil
+	})
+	return at, err
+}
+
 type workloadPort struct {
 	p    *process
 	name string
