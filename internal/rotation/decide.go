@@ -25,23 +25,41 @@ func isNothing(err error) bool {
 // due tells whether a closed journal calls for a rotation.
 func (r *run) due() error {
 	switch {
-	case !r.rotate:
+	case r.command == resume:
 		return &nothing{"no rotation is open: nothing to resume"}
-	case r.served.Credential.Password.IsZero() || len(r.served.Credential.Keys) == 0:
+	case !r.emergency() && (r.served.Credential.Password.IsZero() || len(r.served.Credential.Keys) == 0):
 		return &failure{class: Missing, text: fmt.Sprintf("read %s: it holds no password", r.Served),
 			hint: "put the password of the role into it: a rotation must be able to go back to it"}
 	case r.Role != "" && r.Role != r.served.Credential.User:
 		return &failure{class: Refused, text: fmt.Sprintf("rotate role %q: %s serves role %q", r.Role, r.Served, r.served.Credential.User),
 			hint: "`postgres-role` must name the role that the Secret serves, or be left out"}
+	case r.done():
+		return &nothing{fmt.Sprintf("this request has made rotation %s already", r.state.ID)}
+	case r.command == rollback:
+		return r.undoable()
+	case r.emergency():
+		return nil
 	case r.served.RotationID != r.noted.served, r.noted.open != "" && r.served.RotationID == r.noted.open:
 		return &nothing{fmt.Sprintf("rotation %s was made while this run waited for the lock", r.served.RotationID)}
-	case r.Request.ID != "" && (r.state.Request == r.Request.ID || r.state.Record.Request == r.Request.ID):
-		return &nothing{fmt.Sprintf("this request has made rotation %s already", r.state.ID)}
 	}
 	if age, since := r.age(); age < r.Policy.MinimumAge {
 		return &nothing{fmt.Sprintf("the password is %s old (%s), younger than `minimum-age`", age.Round(time.Second), since)}
 	}
 	return nil
+}
+
+// done tells whether this very request has its rotation already, in an earlier
+// attempt. An emergency and a rollback must have begun it; a planned one is
+// content with having ended somebody else's.
+func (r *run) done() bool {
+	begun := r.Request.ID != "" && r.state.Record.Request == r.Request.ID
+	switch {
+	case r.command == rollback:
+		return begun && r.state.Record.Undoes != ""
+	case r.emergency():
+		return begun && r.state.Mode == Emergency
+	}
+	return begun || r.Request.ID != "" && r.state.Request == r.Request.ID
 }
 
 // age of the served password, and what it is counted from.
@@ -58,6 +76,9 @@ func (r *run) admit() error {
 	rec, base := r.state.Record, r.base(r.served)
 	recreated := r.served.UID != rec.SecretUID && r.served.Epoch == 0
 	switch {
+	case r.command == rollback && r.state.Mode == Emergency:
+		return &mismatch{failure{class: Refused, text: fmt.Sprintf("roll rotation %s back: it is an emergency, and the password that it replaces is compromised", r.state.ID),
+			hint: "finish it with `resume`"}}
 	case base != rec.Base:
 		return otherwise("role", rec.Base, base, "`postgres-role`, `kubernetes-secret`")
 	case r.served.UID != rec.SecretUID && !recreated:
@@ -100,27 +121,65 @@ func otherwise(what, recorded, now, inputs string) error {
 
 // decide writes down what is about to happen, before anything does.
 func (r *run) decide(ctx context.Context) (string, error) {
-	if r.state.Phase != Idle {
+	switch {
+	case len(r.stray) > 0:
+		return "no rotation is begun: copies are mended", nil
+	case r.state.Phase != Idle && !r.supersedes():
 		return fmt.Sprintf("resuming rotation %s, going %s", r.state.ID, r.state.Phase), nil
 	}
-	next := r.state
-	next.Phase, next.Mode, next.ID, next.Reason = Forward, Planned, r.NewID(), r.Request.Reason
-	next.Previous = r.served.Credential
-	next.Former = secret.Stamp{RotationID: r.served.RotationID, RotatedAt: r.served.RotatedAt}
-	next.Pending = secret.Credential{User: next.Previous.User, Password: r.fresh}
-	var err error
-	if next.Previous.Verifier, err = r.Database.Stored(ctx, next.Previous); err != nil {
+	next, err := r.draft(ctx)
+	if err != nil {
 		return "", err
 	}
-	if next.Pending.Verifier, err = r.Database.Verifier(ctx, r.fresh); err != nil {
-		return "", err
-	}
-	next.Record = r.record()
+	r.announce(next.ID)
 	if err := r.save(ctx, next); err != nil {
 		return "", err
 	}
+	r.started, r.replaced, r.fresh = true, r.served.Credential, secret.Value{}
 	r.sent, r.shut, r.changed, r.wrote = time.Time{}, time.Time{}, time.Time{}, false
 	return fmt.Sprintf("rotation %s is written down", next.ID), nil
+}
+
+// draft is the rotation that was asked for. What an open one may have brought
+// into the database stays known until the new password is in its place.
+func (r *run) draft(ctx context.Context) (next state, err error) {
+	next = r.state
+	next.Phase, next.Mode, next.ID, next.Reason, next.Record = Forward, Planned, r.NewID(), r.Request.Reason, r.record()
+	if next.Pending, err = r.pending(ctx); err != nil {
+		return next, err
+	}
+	if r.emergency() {
+		next.Mode, next.Previous, next.Former = Emergency, secret.Credential{}, secret.Stamp{}
+		if r.state.Phase != Idle {
+			next.Superseded = []secret.Credential{r.state.Pending, r.state.Previous}
+		}
+		return next, nil
+	}
+	next.Previous = r.served.Credential
+	next.Former = secret.Stamp{RotationID: r.served.RotationID, RotatedAt: r.served.RotatedAt}
+	next.Previous.Verifier, err = r.Database.Stored(ctx, next.Previous)
+	return next, err
+}
+
+// pending is the credential to bring in: a new one, or the kept one.
+func (r *run) pending(ctx context.Context) (c secret.Credential, err error) {
+	if r.command == rollback {
+		c = r.state.Previous
+		c.Keys = nil
+		return c, nil
+	}
+	if r.fresh.IsZero() {
+		r.fresh = r.Generate()
+	}
+	c = secret.Credential{User: r.base(r.served), Password: r.fresh}
+	c.Verifier, err = r.Database.Verifier(ctx, r.fresh)
+	return c, err
+}
+
+func (r *run) announce(id string) {
+	if r.Announce != nil {
+		r.Announce(id)
+	}
 }
 
 func (r *run) record() Record {
@@ -129,17 +188,25 @@ func (r *run) record() Record {
 	for _, w := range r.Workloads {
 		rec.Workloads = append(rec.Workloads, w.String())
 	}
+	if r.command == rollback {
+		rec.Undoes = r.state.ID
+	}
 	return rec
 }
 
 // forwardOrBack walks the journal's way, and turns back where that is due.
 func (r *run) forwardOrBack(ctx context.Context) error {
-	if r.state.Phase == Forward {
+	if r.state.Phase == Idle {
+		return r.mend(ctx)
+	}
+	if r.state.Phase == Forward && !r.turnsBack() {
 		err := r.forward(ctx)
 		if err == nil || !r.goesBack(err) {
 			return err
 		}
 		r.because = err
+	}
+	if r.state.Phase == Forward {
 		if err := r.turnBack(ctx); err != nil {
 			return errors.Join(err, r.closeGap(err))
 		}
@@ -147,14 +214,17 @@ func (r *run) forwardOrBack(ctx context.Context) error {
 	return r.apply(ctx, r.wayBack())
 }
 
-// forward stops early enough to leave time for a whole way back.
+// forward stops early enough to leave time for a whole way back, where there is one.
 func (r *run) forward(ctx context.Context) error {
 	w, err := r.wayForward()
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, r.forwardTime(), errForwardOver)
-	defer cancel()
+	if r.state.Mode == Planned {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, r.forwardTime(), errForwardOver)
+		defer cancel()
+	}
 	return r.apply(ctx, w)
 }
 
@@ -194,7 +264,8 @@ func (r *run) turnBack(ctx context.Context) error {
 
 // wayForward carries the pending credential.
 func (r *run) wayForward() (way, error) {
-	keys := maps.Clone(r.state.Previous.Keys) // of a Secret that was recreated without them
+	keys := map[string]secret.Value{}
+	maps.Copy(keys, r.state.Previous.Keys) // of a Secret that was recreated without them
 	maps.Copy(keys, r.served.Credential.Keys)
 	pending, err := r.Served.Render(keys, r.state.Pending)
 	if err != nil {
@@ -204,7 +275,11 @@ func (r *run) wayForward() (way, error) {
 	if r.served.RotationID == r.state.ID {
 		stamp.RotatedAt = r.served.RotatedAt
 	}
-	return way{credential: pending, former: r.state.Previous, stamp: stamp, mark: r.state.ID}, nil
+	w := way{credential: pending, former: r.state.Previous, stamp: stamp, mark: r.state.ID}
+	if r.state.Mode == Emergency {
+		w.former, w.lockout, w.lenient = r.replaced, true, !r.started
+	}
+	return w, nil
 }
 
 // wayBack carries the previous credential, the exact former bytes of its keys
@@ -212,7 +287,7 @@ func (r *run) wayForward() (way, error) {
 func (r *run) wayBack() way {
 	stamp := r.state.Former
 	stamp.Epoch = r.state.Epoch
-	w := way{credential: r.state.Previous, stamp: stamp, mark: r.state.ID + "-back", back: true}
+	w := way{credential: r.state.Previous, stamp: stamp, mark: r.state.ID + "-back", back: true, lenient: true}
 	if r.state.Record.Restart == "none" {
 		w.mark = ""
 	}

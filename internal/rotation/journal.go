@@ -26,6 +26,7 @@ const (
 	annotation    = "pgrotate.io/"
 	keyPending    = "pending"
 	keyPrevious   = "previous"
+	keySuperseded = "superseded"
 	recordVersion = 1
 )
 
@@ -44,6 +45,9 @@ type state struct {
 
 	Pending  secret.Credential
 	Previous secret.Credential
+	// Superseded are the credentials of a planned rotation that an emergency has
+	// replaced: the database may have either of them until it has Pending.
+	Superseded []secret.Credential
 	// Former is the served Secret's stamp before the rotation.
 	Former secret.Stamp
 }
@@ -61,6 +65,7 @@ type Record struct {
 	Targets   []Stored `json:"targets,omitempty"`
 	Workloads []string `json:"workloads,omitempty"`
 	Restart   string   `json:"restart,omitempty"` // "none": the way back restarts nobody
+	Undoes    string   `json:"undoes,omitempty"`  // the rotation whose previous credential this one brings back
 	// Claim differs for every claim: an owner may have several processes.
 	Claim   string `json:"claim,omitempty"`
 	Request string `json:"request,omitempty"` // the one that started the rotation
@@ -89,12 +94,44 @@ func (s state) encode() (secret.Document, error) {
 			d.Annotations[annotation+name] = text
 		}
 	}
-	for key, c := range map[string]stored{keyPending: pack(s.Pending), keyPrevious: pack(s.Previous).with(s.Former)} {
-		if err := c.into(d.Data, key); err != nil {
-			return secret.Document{}, err
+	d.Data, err = s.data()
+	return d, err
+}
+
+// data holds the secrets of the state, as JSON by key.
+func (s state) data() (map[string]secret.Value, error) {
+	if err := s.storable(); err != nil {
+		return nil, err
+	}
+	all := map[string]any{}
+	if s.Pending.User != "" {
+		all[keyPending] = pack(s.Pending)
+	}
+	if s.Previous.User != "" {
+		all[keyPrevious] = pack(s.Previous).with(s.Former)
+	}
+	if len(s.Superseded) > 0 {
+		all[keySuperseded] = packAll(s.Superseded)
+	}
+	data := map[string]secret.Value{}
+	for key, value := range all {
+		text, err := json.Marshal(value)
+		if err != nil {
+			return nil, fmt.Errorf("encode the journal's %q credential", key)
+		}
+		data[key] = secret.New(string(text))
+	}
+	return data, nil
+}
+
+// storable refuses what JSON would change without a word.
+func (s state) storable() error {
+	for _, c := range append([]secret.Credential{s.Pending, s.Previous}, s.Superseded...) {
+		if !utf8.ValidString(c.User + c.Password.Reveal() + c.Verifier.Reveal()) {
+			return &failure{class: Refused, text: fmt.Sprintf("write the journal: the credential of role %q is not UTF-8", c.User)}
 		}
 	}
-	return d, nil
+	return nil
 }
 
 // decode reads a stored journal and refuses what it does not understand.
@@ -120,6 +157,9 @@ func decode(d secret.Document, keep func(string) secret.Value) (state, error) {
 	if s.Previous, s.Former, err = unpack(d.Data[keyPrevious], keep); err != nil {
 		return state{}, damaged(fmt.Errorf("read %q: %w", keyPrevious, err))
 	}
+	if s.Superseded, err = unpackAll(d.Data[keySuperseded], keep); err != nil {
+		return state{}, damaged(fmt.Errorf("read %q: %w", keySuperseded, err))
+	}
 	if err := s.check(); err != nil {
 		return state{}, err
 	}
@@ -129,24 +169,46 @@ func decode(d secret.Document, keep func(string) secret.Value) (state, error) {
 // check refuses a journal that this version cannot finish.
 func (s state) check() error {
 	switch {
-	case s.Phase == Idle && s.Pending.User != "":
-		return damaged(errors.New("it is idle and holds a pending credential"))
+	case s.Phase == Idle && (s.Pending.User != "" || len(s.Superseded) > 0):
+		return damaged(errors.New("it is idle and holds a credential of an open rotation"))
 	case s.Phase == Idle && s.Record.Version <= recordVersion:
 		return nil
 	case s.Record.Version != recordVersion:
 		return damaged(fmt.Errorf("it has version %d, this program writes version %d", s.Record.Version, recordVersion))
 	case s.Phase != Forward && s.Phase != Back:
 		return damaged(fmt.Errorf("it has the unknown phase %q", s.Phase))
-	case s.Mode != Planned || s.Record.Strategy != InPlace:
+	case s.Mode != Planned && s.Mode != Emergency || s.Record.Strategy != InPlace:
 		return damaged(fmt.Errorf("mode %q with strategy %q is not known to this version", s.Mode, s.Record.Strategy))
 	case s.ID == "":
 		return damaged(errors.New("the rotation id is missing"))
 	case !complete(s.Pending):
 		return damaged(errors.New("the pending credential is missing"))
+	case s.Pending.User != s.Record.Base:
+		return damaged(fmt.Errorf("its credentials are of another role than %q", s.Record.Base))
+	case s.Mode == Emergency:
+		return s.checkEmergency()
+	case len(s.Superseded) > 0:
+		return damaged(errors.New("it is of a planned rotation and holds superseded credentials"))
 	case !complete(s.Previous) || len(s.Previous.Keys) == 0:
 		return damaged(errors.New("the previous credential is missing"))
-	case s.Pending.User != s.Record.Base || s.Previous.User != s.Record.Base:
+	case s.Previous.User != s.Record.Base:
 		return damaged(fmt.Errorf("its credentials are of another role than %q", s.Record.Base))
+	}
+	return nil
+}
+
+// mostSuperseded is what an open planned rotation holds: pending and previous.
+const mostSuperseded = 2
+
+// checkEmergency refuses a way back to a compromised password.
+func (s state) checkEmergency() error {
+	switch {
+	case s.Phase == Back:
+		return damaged(errors.New("it is of an emergency and goes back"))
+	case s.Previous.User != "":
+		return damaged(errors.New("it is of an emergency and holds a previous credential"))
+	case len(s.Superseded) > mostSuperseded:
+		return damaged(fmt.Errorf("it holds %d superseded credentials", len(s.Superseded)))
 	}
 	return nil
 }
@@ -201,19 +263,12 @@ func (s stored) with(former secret.Stamp) stored {
 	return s
 }
 
-func (s stored) into(data map[string]secret.Value, key string) error {
-	switch {
-	case s.User == "":
-		return nil
-	case !utf8.ValidString(s.User + s.Password + s.Verifier):
-		return &failure{class: Refused, text: fmt.Sprintf("write the journal: the %s credential is not UTF-8", key)}
+func packAll(credentials []secret.Credential) (all []stored) {
+	for _, c := range credentials {
+		c.Keys = nil // the bytes of a Secret that never comes back
+		all = append(all, pack(c))
 	}
-	text, err := json.Marshal(s)
-	if err != nil {
-		return fmt.Errorf("encode the journal's %q credential", key)
-	}
-	data[key] = secret.New(string(text))
-	return nil
+	return all
 }
 
 func unpack(v secret.Value, keep func(string) secret.Value) (c secret.Credential, former secret.Stamp, err error) {
@@ -222,8 +277,30 @@ func unpack(v secret.Value, keep func(string) secret.Value) (c secret.Credential
 	}
 	var s stored
 	if json.Unmarshal([]byte(v.Reveal()), &s) != nil {
-		return c, former, fmt.Errorf("it is not the JSON of a credential")
+		return c, former, errors.New("it is not the JSON of a credential")
 	}
+	return s.credential(keep)
+}
+
+func unpackAll(v secret.Value, keep func(string) secret.Value) (all []secret.Credential, err error) {
+	if v.IsZero() {
+		return nil, nil
+	}
+	var list []stored
+	if json.Unmarshal([]byte(v.Reveal()), &list) != nil {
+		return nil, errors.New("it is not the JSON of credentials")
+	}
+	for _, s := range list {
+		c, _, err := s.credential(keep)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+func (s stored) credential(keep func(string) secret.Value) (c secret.Credential, former secret.Stamp, err error) {
 	c = secret.Credential{User: s.User, Password: keep(s.Password), Verifier: keep(s.Verifier)}
 	for key, text := range s.Keys {
 		raw, err := base64.StdEncoding.DecodeString(text)

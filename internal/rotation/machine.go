@@ -13,8 +13,8 @@ import (
 // run is one run of the machine: the Rotation and what the run knows so far.
 type run struct {
 	*Rotation
-	rotate bool // it may start a rotation of its own, not only finish one
-	began  time.Time
+	command command
+	began   time.Time
 
 	late context.Context // ends a little after the run was told to stop
 	last context.Context // ends a little after late
@@ -28,7 +28,11 @@ type run struct {
 	served  secret.Snapshot
 	fresh   secret.Value // the password that an own rotation would bring
 
+	replaced secret.Credential // what an emergency of this run replaces; it is stored nowhere
+	stray    []Copy            // written by somebody else since the last rotation
+
 	found   Phase     // of the journal when this turn began
+	started bool      // the open rotation was begun by this run
 	sent    time.Time // when this run sent ALTER ROLE, by its own clock; it may not have arrived
 	shut    time.Time // when it sent the one that shut the former password out
 	changed time.Time // when the database had done it, by the database's clock
@@ -42,7 +46,7 @@ type run struct {
 
 const relocks = 3 // how often a lost lock session is taken for a crash and resumed
 
-var errOwnTurn = errors.New("a way back has ended, now the rotation that was asked for")
+var errOwnTurn = errors.New("the rotation of somebody else has ended, now the one that was asked for")
 
 // machine does what every run does, first or later. A lost lock session is a
 // crash inside the process: the same from the start, if nobody has claimed the
@@ -52,7 +56,7 @@ func (r *run) machine(ctx context.Context) error {
 		err := r.turn(ctx)
 		switch {
 		case errors.Is(err, errOwnTurn):
-			r.noted, r.claimed = nil, 0
+			r.noted, r.claimed, r.started = nil, 0, false
 		case err != nil && ClassOf(err) == Lost && lost < relocks && ctx.Err() == nil:
 			lost++
 			r.warn(fmt.Sprintf("the database session that held the lock was lost: %v", err))
@@ -105,7 +109,7 @@ func (r *run) lock(ctx context.Context) (string, error) {
 		return "", &failure{class: Missing, text: fmt.Sprintf("read %s: it holds no user name", r.Served),
 			hint: "put the user name of the role into it, or set `postgres-role`"}
 	}
-	r.system, r.lockdb, err = r.Lock.Acquire(ctx, base, r.Policy.LockTimeout)
+	err = r.acquire(ctx, base)
 	if err != nil && ClassOf(err) == Busy {
 		return "", r.busy(ctx, base, err)
 	}
@@ -137,7 +141,7 @@ func (r *run) busy(ctx context.Context, base string, cause error) error {
 	f := &failure{class: Busy, text: fmt.Sprintf("rotate role %q: another run is at it: %v", base, cause),
 		hint: "wait for it to end and start this run again"}
 	if stored, err := r.read(ctx); err == nil && stored.Owner != "" {
-		f.text = fmt.Sprintf("rotate role %q: another run is at it, the last one to claim it is %s", base, stored.Owner)
+		f.text = fmt.Sprintf("rotate role %q: another run is at it, the last one to claim it is %s: %v", base, stored.Owner, cause)
 	}
 	return f
 }
@@ -163,14 +167,29 @@ func (r *run) look(ctx context.Context) (string, error) {
 	if r.served, err = r.see(ctx); err != nil {
 		return "", err
 	}
-	r.found = r.state.Phase
+	r.found, r.stray = r.state.Phase, nil
 	if r.claimed > 0 && r.state.Epoch != r.claimed {
 		return "", &failure{class: Conflict, text: fmt.Sprintf("resume after the lock was lost: %s has taken over", r.state.Owner)}
 	}
-	if r.state.Phase != Idle {
+	switch only := r.Request.Only; {
+	case only != "" && (r.state.Phase == Idle || r.state.ID != only):
+		return "", &nothing{fmt.Sprintf("rotation %s is not open: nothing to resume", only)}
+	case r.state.Phase != Idle:
 		return fmt.Sprintf("rotation %s is open, going %s", r.state.ID, r.state.Phase), r.admit()
 	}
-	return "no rotation is open", r.due()
+	return "no rotation is open", r.idle(ctx)
+}
+
+// idle tells whether a closed journal leaves something to do.
+func (r *run) idle(ctx context.Context) error {
+	err := r.due()
+	if !isNothing(err) || r.command == rollback || r.emergency() {
+		return err
+	}
+	if r.stray = r.strays(ctx); len(r.stray) > 0 {
+		return nil
+	}
+	return err
 }
 
 // claim makes this run the owner of the journal.
@@ -186,6 +205,9 @@ func (r *run) claim(ctx context.Context) (string, error) {
 	}
 	if next.Epoch >= highestEpoch {
 		return "", damaged(fmt.Errorf("the epoch %d is no number of a claim", next.Epoch-1))
+	}
+	if next.Phase != Idle {
+		r.announce(next.ID)
 	}
 	if err := r.save(ctx, next); err != nil {
 		return "", err
@@ -263,37 +285,46 @@ func (r *run) arrivedAnyway(ctx context.Context, wanted secret.Document, cause e
 
 // commit closes the journal and wipes what only an open rotation needs.
 func (r *run) commit(ctx context.Context) (string, error) {
+	closed, turned := r.closed(), r.state.Phase
+	if err := r.save(ctx, closed); err != nil {
+		return "", err
+	}
+	r.conclude(turned)
+	if until := closed.Record.PreviousUntil; until != nil {
+		return "the former password is kept until " + until.Format(time.RFC3339), nil
+	}
+	return "nothing of the rotation is kept", nil
+}
+
+// closed is the journal after the rotation. What an emergency replaced is never kept.
+func (r *run) closed() state {
 	next := r.state
-	next.Phase, next.Pending = Idle, secret.Credential{}
-	keep := r.state.Phase == Forward && r.Policy.KeepPrevious > 0
-	if keep {
+	next.Phase, next.Pending, next.Superseded, next.Record.Targets = Idle, secret.Credential{}, nil, r.targets()
+	switch r.state.Phase {
+	case Idle: // copies were mended
+		return next
+	case Forward:
+		next.Request = r.Request.ID
+	case Back:
+		next.Record.Request = ""
+	}
+	if r.state.Phase == Forward && r.state.Mode == Planned && r.Policy.KeepPrevious > 0 {
 		until := r.Now().Add(r.Policy.KeepPrevious).UTC()
 		next.Record.PreviousUntil = &until
 	} else {
 		next.Previous, next.Former = secret.Credential{}, secret.Stamp{}
 	}
-	if r.state.Phase == Forward {
-		next.Request = r.Request.ID
-	} else {
-		next.Record.Request = ""
-	}
-	next.Record.Targets = r.targets()
-	turned := r.state.Phase
-	if err := r.save(ctx, next); err != nil {
-		return "", err
-	}
-	r.conclude(turned)
-	if keep {
-		return "the former password is kept until " + next.Record.PreviousUntil.Format(time.RFC3339), nil
-	}
-	return "nothing of the rotation is kept", nil
+	return next
 }
 
-// next starts the rotation that was asked for after one that was found going
-// back. One that this run itself has turned back is not tried again.
+// next starts the rotation that was asked for after one of somebody else: a
+// planned one after one that was found going back, an emergency after any
+// other. One that this run itself has turned back is not tried again.
 func (r *run) next(context.Context) error {
 	switch {
-	case !r.rotate, r.found != Back, r.because != nil:
+	case r.emergency() && !r.mine():
+		return errOwnTurn
+	case r.command != rotate, r.found != Back, r.because != nil:
 		return nil
 	case r.forwardTime() < r.Policy.RolloutTimeout:
 		r.warn("no time was left for the rotation that was asked for: start it again")

@@ -3,6 +3,7 @@ package rotation_test
 import (
 	"context"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,11 +122,73 @@ func (d databasePort) Set(ctx context.Context, c secret.Credential) (clock time.
 			return &failed{"refused", "a role needs a password"}
 		}
 		clock = time.Now()
-		d.p.w.accepts = c.Verifier.Reveal()
-		d.p.w.writes++
+		d.p.w.change(c)
 		return nil
 	})
 	return clock, err
+}
+
+func (w *world) change(c secret.Credential) {
+	w.accepts = c.Verifier.Reveal()
+	w.had = append(w.had, c.Password.Reveal())
+	w.writes++
+}
+
+type lockoutPort struct{ p *process }
+
+func (l lockoutPort) PlanLockout(ctx context.Context, name string) (string, []string, error) {
+	return "new verifier", []string{"it owns a function"}, l.p.call(ctx, "Lockout.PlanLockout", func() error { return nil })
+}
+
+func (l lockoutPort) Break(ctx context.Context, base string) error {
+	return l.p.call(ctx, "Lockout.Break", func() error {
+		if holder := l.p.w.locks[base]; holder != nil {
+			l.p.w.free(holder)
+		}
+		return nil
+	})
+}
+
+func (l lockoutPort) Close(ctx context.Context, c secret.Credential) (time.Time, error) {
+	return l.alter(ctx, "Lockout.Close", c, func() {
+		w := l.p.w
+		w.nologin = true
+		w.burnt = slices.DeleteFunc(slices.Clone(w.had), func(p string) bool { return p == c.Password.Reveal() })
+	})
+}
+
+func (l lockoutPort) Open(ctx context.Context, c secret.Credential) (time.Time, error) {
+	return l.alter(ctx, "Lockout.Open", c, func() { l.p.w.nologin = false })
+}
+
+func (l lockoutPort) alter(ctx context.Context, what string, c secret.Credential, login func()) (clock time.Time, err error) {
+	err = l.p.call(ctx, what, func() error {
+		switch err := l.p.alive(); {
+		case err != nil:
+			return err
+		case c.Verifier.IsZero():
+			return &failed{"refused", "a role needs a password"}
+		}
+		clock = time.Now()
+		login()
+		l.p.w.change(c)
+		if l.p.w.intruder {
+			l.p.w.accepts = l.p.w.verifier("evil")
+		}
+		return nil
+	})
+	return clock, err
+}
+
+func (l lockoutPort) Expel(ctx context.Context, _ string) (ended int, err error) {
+	err = l.p.call(ctx, "Lockout.Expel", func() error {
+		if l.p.w.intruder {
+			ended++
+		}
+		l.p.w.intruder = false
+		return l.p.alive()
+	})
+	return ended, err
 }
 
 type servedPort struct{ p *process }
@@ -238,7 +301,7 @@ func (c copyPort) Plan(ctx context.Context, _ secret.Credential) (string, []stri
 
 func (c copyPort) Set(ctx context.Context, cred secret.Credential) error {
 	return c.p.call(ctx, c.name+".Set", func() error {
-		c.p.w.copies[c.name] = copied{cred.User, cred.Password.Reveal(), time.Now()}
+		c.p.w.copies[c.name] = copied{cred.User, cred.Password.Reveal(), c.p.w.tick()}
 		c.p.w.writes++
 		return nil
 	})

@@ -22,7 +22,7 @@ type Line struct {
 func (r *Rotation) Plan(ctx context.Context) Result {
 	ctx, cancel := context.WithTimeoutCause(ctx, r.Policy.Timeout, errTimeout)
 	defer cancel()
-	run := &run{Rotation: r, rotate: true, began: r.Now()}
+	run := &run{Rotation: r, command: rotate, began: r.Now()}
 	err := sequence(ctx, run.step("look", run.lookOnly), run.step("preflight", run.preflight))
 	return run.finishPlan(err)
 }
@@ -37,7 +37,11 @@ func (r *run) lookOnly(ctx context.Context) (string, error) {
 	}
 	r.noted, r.found = &note{served: r.served.RotationID}, r.state.Phase
 	if r.state.Phase != Idle {
-		return fmt.Sprintf("rotation %s is open, going %s: the next run resumes it", r.state.ID, r.state.Phase), nil
+		fate := "resumes"
+		if r.supersedes() {
+			fate = "replaces"
+		}
+		return fmt.Sprintf("rotation %s is open, going %s: the next run %s it", r.state.ID, r.state.Phase, fate), nil
 	}
 	return "no rotation is open", r.due()
 }
@@ -47,15 +51,22 @@ func (r *run) lookOnly(ctx context.Context) (string, error) {
 // only asked whether the database can be judged: it has to end, not to begin.
 func (r *run) preflight(ctx context.Context) (string, error) {
 	role := r.base(r.served)
-	if r.state.Phase != Idle {
-		_, warnings, err := r.Database.Plan(ctx, role)
+	switch {
+	case len(r.stray) > 0:
+		return "only copies are written", nil
+	case r.state.Phase != Idle:
+		_, warnings, err := r.planDatabase(ctx, role)
 		r.warn(warnings...)
 		return "the database can be judged", errors.Join(err, r.Undiscovered)
-	}
-	if r.fresh.IsZero() {
+	case r.command == rollback:
+		r.fresh = r.state.Previous.Password
+	case r.fresh.IsZero():
 		r.fresh = r.Generate()
 	}
 	lines := r.ask(ctx, r.questions(role))
+	if r.emergency() {
+		r.regardless(lines)
+	}
 	r.keepPlan(lines)
 	errs := []error{r.Undiscovered}
 	for _, line := range lines {
@@ -64,6 +75,17 @@ func (r *run) preflight(ctx context.Context) (string, error) {
 	}
 	errs = append(errs, r.servedOpens(ctx, lines[0].Err))
 	return plural(len(lines), "target", "targets") + " checked, nothing speaks against it", errors.Join(errs...)
+}
+
+// planDatabase asks for the rights that the rotation takes, the open one's or
+// the one that is asked for. What outlives a compromised password is noted.
+func (r *run) planDatabase(ctx context.Context, role string) (change string, warnings []string, err error) {
+	if !r.emergency() && (r.state.Phase == Idle || r.state.Mode == Planned) {
+		return r.Database.Plan(ctx, role)
+	}
+	change, lingering, err := r.Lockout.PlanLockout(ctx, role)
+	r.linger(lingering)
+	return change, nil, err
 }
 
 // question asks one target what it would do.
@@ -76,7 +98,7 @@ type question struct {
 func (r *run) questions(role string) []question {
 	next := secret.Credential{User: role, Password: r.fresh}
 	all := []question{
-		{"database", fmt.Sprintf("role %q", role), func(ctx context.Context) (string, []string, error) { return r.Database.Plan(ctx, role) }},
+		{"database", fmt.Sprintf("role %q", role), func(ctx context.Context) (string, []string, error) { return r.planDatabase(ctx, role) }},
 		{"journal", r.Journal.String(), func(ctx context.Context) (string, []string, error) {
 			return "written before the first change", nil, r.Journal.Plan(ctx)
 		}},
@@ -109,7 +131,7 @@ func (r *run) ask(ctx context.Context, questions []question) []Line {
 // accepts: going back to one that is not would be no way back. It is not asked
 // where the database could not answer for itself.
 func (r *run) servedOpens(ctx context.Context, databaseErr error) error {
-	if databaseErr != nil {
+	if databaseErr != nil || r.served.Credential.Password.IsZero() {
 		return nil
 	}
 	c := r.served.Credential
@@ -119,6 +141,12 @@ func (r *run) servedOpens(ctx context.Context, databaseErr error) error {
 		return nil
 	case secret.Unknown:
 		return fmt.Errorf("log in as role %q with what %s holds: %w", c.User, r.Served, err)
+	}
+	if r.emergency() {
+		r.warn(fmt.Sprintf("role %q does not log in with what %s holds (%v): it is given a new password all the same", c.User, r.Served, verdict))
+		return nil
+	}
+	switch verdict {
 	case secret.Closed:
 		return closed(c.User)
 	}

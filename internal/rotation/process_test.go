@@ -39,10 +39,10 @@ func (f fault) String() string {
 
 // fits tells whether the fault can happen to the call.
 func (f fault) fits(call string) bool {
-	database := strings.Contains(call, " Database.") || strings.Contains(call, " Lock.Check")
+	database := strings.Contains(call, " Database.") || strings.Contains(call, " Lock.Check") || strings.Contains(call, " Lockout.")
 	switch f {
 	case cutBefore, cutAfter:
-		return database && !strings.Contains(call, "Verifier")
+		return database && !strings.Contains(call, "Verifier") && !strings.Contains(call, "Lockout.Break")
 	case delay:
 		return strings.Contains(call, ".Set") && !strings.Contains(call, "Database") || strings.Contains(call, "Save")
 	}
@@ -101,11 +101,16 @@ func (w *world) run(do func(*rotation.Rotation, context.Context) rotation.Result
 func rotate(r *rotation.Rotation, ctx context.Context) rotation.Result { return r.Rotate(ctx) }
 func resume(r *rotation.Rotation, ctx context.Context) rotation.Result { return r.Resume(ctx) }
 func plan(r *rotation.Rotation, ctx context.Context) rotation.Result   { return r.Plan(ctx) }
+func undo(r *rotation.Rotation, ctx context.Context) rotation.Result   { return r.Rollback(ctx) }
+func emergency(r *rotation.Rotation, ctx context.Context) rotation.Result {
+	r.Mode = rotation.Emergency
+	return r.Rotate(ctx)
+}
 
 func (p *process) rotation() *rotation.Rotation {
 	w := p.w
 	return &rotation.Rotation{
-		Lock: lockPort{p}, Database: databasePort{p}, Journal: journalPort{p}, Served: servedPort{p},
+		Lock: lockPort{p}, Database: databasePort{p}, Lockout: lockoutPort{p}, Journal: journalPort{p}, Served: servedPort{p},
 		ClusterCopies: []rotation.Copy{copyPort{p, cluster}},
 		RemoteCopies:  []rotation.Copy{copyPort{p, remote}},
 		Workloads:     []rotation.Workload{workloadPort{p, inPod}, workloadPort{p, inPod2}},

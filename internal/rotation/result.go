@@ -27,6 +27,7 @@ const (
 // Result is what a run did. It holds no secret.
 type Result struct {
 	Status     Status
+	Mode       Mode // of the rotation that was made or is open, else of what was asked for
 	RotationID string
 	Username   string
 	RotatedAt  time.Time // database clock
@@ -44,7 +45,10 @@ type Result struct {
 	Copies        []Target
 	Plan          []Line
 	Warnings      []string
-	Err           error // what stopped the run, or turned it back
+	Lingering     []string // what a new password does not take away from whoever had the compromised one
+	Requested     bool     // the way back was asked for
+	Undone        string   // the rotation that a rollback has undone, or is undoing
+	Err           error    // what stopped the run, or turned it back
 }
 
 // StepResult is one step as it ended.
@@ -69,7 +73,7 @@ func (res Result) Unhealthy() []Target {
 	return slices.DeleteFunc(slices.Clone(res.Workloads), func(t Target) bool { return t.Err == nil })
 }
 
-// ExitCode is 0 when done or when there was nothing to do; 1 when rolled back,
+// ExitCode is 0 when done or when there was nothing to do; 1 when rolled back unasked,
 // or committed with unhealthy workloads; 2 when nothing was touched; 3 when the
 // journal is open or somebody else is at it.
 func (res Result) ExitCode() int {
@@ -77,6 +81,9 @@ func (res Result) ExitCode() int {
 	case StatusRotated, StatusUnchanged, StatusPlanned:
 		return min(1, len(res.Unhealthy()))
 	case StatusRolledBack:
+		if res.Requested && res.Err == nil {
+			return min(1, len(res.Unhealthy()))
+		}
 		return 1
 	case StatusUnfinished, StatusBusy:
 		return 3
@@ -89,6 +96,12 @@ func (r *run) finish(err error) Result {
 	res := &r.result
 	res.Began, res.Elapsed = r.began, r.Now().Sub(r.began)
 	res.Username, res.RotatedAt = r.served.Credential.User, r.served.RotatedAt
+	if res.Mode = r.state.Mode; res.Mode == "" || !r.unfinished() && res.RotationID == "" {
+		res.Mode = r.asked()
+	}
+	if r.started || r.unfinished() {
+		res.Undone = r.state.Record.Undoes
+	}
 	switch {
 	case r.unfinished():
 		res.RotationID = r.state.ID
@@ -143,10 +156,23 @@ func (r *run) finishPlan(err error) Result {
 	return res
 }
 
+// asked is the mode of what this run was asked for.
+func (r *run) asked() Mode {
+	if r.Mode == "" {
+		return Planned
+	}
+	return r.Mode
+}
+
 // conclude notes a commit.
 func (r *run) conclude(turned Phase) {
 	r.result.RotationID = r.state.ID
-	if turned == Back {
+	switch turned {
+	case Idle:
+		r.result.Status, r.result.Reason = StatusUnchanged, "only copies that somebody else had written were written again"
+		return
+	case Back:
+		r.result.Requested = r.command == rollback && r.because == nil
 		r.result.Status, r.result.Err = StatusRolledBack, r.because
 		return
 	}
@@ -178,6 +204,33 @@ func (r *run) warn(texts ...string) {
 	}
 }
 
+func (r *run) linger(texts []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.result.Lingering = texts
+}
+
+// updated is when a copy's store said, after this run wrote it, that it was updated.
+func (r *run) updated(c Copy) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, t := range r.result.Copies {
+		if t.Name == c.String() {
+			return t.UpdatedAt
+		}
+	}
+	return time.Time{}
+}
+
+// written returns the copies that this run has written without an error.
+func (r *run) written(copies []Copy) []Copy {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(copies), func(c Copy) bool {
+		return slices.ContainsFunc(r.result.Copies, func(t Target) bool { return t.Name == c.String() && t.Err != nil })
+	})
+}
+
 func (r *run) keepPlan(lines []Line) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -193,8 +246,11 @@ func (r *run) targets() []Stored {
 	var all []Stored
 	for _, c := range r.copies() {
 		one := Stored{Name: c.String()}
+		if i := slices.IndexFunc(r.state.Record.Targets, func(s Stored) bool { return s.Name == one.Name }); i >= 0 {
+			one = r.state.Record.Targets[i]
+		}
 		for _, t := range r.result.Copies {
-			if t.Name == one.Name {
+			if t.Name == one.Name && !t.UpdatedAt.IsZero() {
 				one.UpdatedAt = optional(t.UpdatedAt)
 			}
 		}

@@ -17,8 +17,13 @@ import (
 // Mode tells why a password changes.
 type Mode string
 
-// Planned is a scheduled change: it goes back when it cannot be proven.
-const Planned Mode = "planned"
+const (
+	// Planned is a scheduled change: it goes back when it cannot be proven.
+	Planned Mode = "planned"
+	// Emergency replaces a compromised password: it only goes forward, and the
+	// replaced password is stored nowhere and never works again.
+	Emergency Mode = "emergency"
+)
 
 // InPlace changes the password of the role that is served.
 const InPlace = "in-place"
@@ -28,6 +33,7 @@ type Request struct {
 	ID     string // of the run; a run that is started again with it finds its rotation done
 	Owner  string // address of the run, shown to whoever finds it at work
 	Reason string
+	Only   string // Resume finishes the rotation with this id and no other; empty: any
 }
 
 // Policy is how a rotation behaves.
@@ -42,8 +48,10 @@ type Policy struct {
 
 // Rotation is everything that one rotation needs.
 type Rotation struct {
+	Mode          Mode       // of the rotation that is asked for; empty: Planned
 	Lock          Lock       // required
 	Database      Database   // required
+	Lockout       Lockout    // required for an emergency, and to resume one
 	Journal       Journal    // required
 	Served        Served     // required
 	ClusterCopies []Copy     // written before the pods restart
@@ -63,27 +71,43 @@ type Rotation struct {
 	NewID    func() string             // required: a new rotation id
 	Now      func() time.Time          // required
 	Observe  func(Event)               // may miss an event; nil: nobody watches
+	Announce func(id string)           // told the rotation's id before the first write for it; nil: nobody asks
 
 	Request Request
 	Policy  Policy
 }
 
-// Rotate resumes an unfinished rotation, or makes one. It ends without a write
-// when there is nothing to do.
-func (r *Rotation) Rotate(ctx context.Context) Result { return r.start(ctx, true) }
+// Rotate makes a rotation, or finishes an unfinished one. An emergency replaces
+// an unfinished planned rotation, and makes its own after finishing another
+// emergency. It ends without a write when there is nothing to do.
+func (r *Rotation) Rotate(ctx context.Context) Result { return r.start(ctx, rotate) }
 
 // Resume finishes an unfinished rotation in its own direction. It ends without
 // a write when there is none.
-func (r *Rotation) Resume(ctx context.Context) Result { return r.start(ctx, false) }
+func (r *Rotation) Resume(ctx context.Context) Result { return r.start(ctx, resume) }
 
-func (r *Rotation) start(ctx context.Context, rotate bool) Result {
+// Rollback turns an unfinished planned rotation back, or undoes a finished one
+// by a rotation to the kept previous credential. It refuses an emergency, a
+// rotation that is not the last one, and one whose previous is not kept any more.
+func (r *Rotation) Rollback(ctx context.Context) Result { return r.start(ctx, rollback) }
+
+// command is what a run was asked to do.
+type command int
+
+const (
+	resume command = iota
+	rotate
+	rollback
+)
+
+func (r *Rotation) start(ctx context.Context, c command) Result {
 	ctx, cancel := context.WithTimeoutCause(ctx, r.Policy.Timeout, errTimeout)
 	defer cancel()
 	late, stopLate := outlive(ctx, lateAfter)
 	defer stopLate()
 	last, stopLast := outlive(ctx, lastAfter)
 	defer stopLast()
-	run := &run{Rotation: r, rotate: rotate, began: r.Now(), late: late, last: last}
+	run := &run{Rotation: r, command: c, began: r.Now(), late: late, last: last}
 	defer r.Lock.Release()
 	return run.finish(run.machine(ctx))
 }

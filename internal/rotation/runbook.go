@@ -17,6 +17,8 @@ type way struct {
 	stamp      secret.Stamp
 	mark       string // of the restart; empty: nobody is restarted
 	back       bool
+	lockout    bool // the former password is compromised: nobody gets in while it is exchanged
+	lenient    bool // workloads that stay unhealthy are named and stop nothing: the stores have to agree
 }
 
 // apply is the runbook, top to bottom: with the pending credential on the way
@@ -45,10 +47,15 @@ func (r *run) open(w way) action {
 		case secret.Yes:
 			r.shuts(w)
 			return "accepted already", nil
-		case secret.Closed:
-			return "", closed(c.User)
 		case secret.Unknown:
 			return "", fmt.Errorf("ask the database which password role %q has: %w", c.User, err)
+		default:
+			if w.lockout {
+				return r.lockOut(ctx, w)
+			}
+			if verdict == secret.Closed {
+				return "", closed(c.User)
+			}
 		}
 		if err := r.foreign(ctx, w); err != nil {
 			return "", err
@@ -164,7 +171,7 @@ func (r *run) stamped(w way) secret.Stamp {
 // it is, the next run finds it as before ALTER ROLE. After a conflict the
 // database is somebody else's matter.
 func (r *run) closeGap(cause error) error {
-	if !r.Policy.GoBack || r.state.Phase != Forward || r.sent.IsZero() || r.shown() || ClassOf(cause) == Conflict {
+	if !r.Policy.GoBack || r.state.Mode != Planned || r.state.Phase != Forward || r.sent.IsZero() || r.shown() || ClassOf(cause) == Conflict {
 		return nil
 	}
 	if _, err := r.set(r.last, r.state.Previous); err != nil {
@@ -190,30 +197,34 @@ func (r *run) measure() {
 	}
 }
 
-// copyAll makes every copy hold c.
+// copyAll makes every copy hold c, one after the other, and proves it. The lock
+// is checked before each: a store without preconditions takes any write, also
+// that of a run which has been stopped for a while and was replaced.
 func (r *run) copyAll(copies []Copy, c secret.Credential) action {
 	return func(ctx context.Context) (string, error) {
 		var errs []error
 		for _, target := range copies {
-			err := context.Cause(ctx)
+			err := r.holding(ctx)
 			if err == nil {
 				err = target.Set(ctx, c)
 			}
 			r.report(Target{Kind: "copy", Name: target.String(), Err: err})
 			errs = append(errs, err)
 		}
+		errs = append(errs, each(r.written(copies), func(target Copy) error { return r.arrived(ctx, target, c) })...)
 		return plural(len(copies), "copy", "copies") + " written", errors.Join(errs...)
 	}
 }
 
-// restartAll restarts every workload at once and waits for all of them. On the
-// way back a workload that stays unhealthy is named and does not stop it: the
-// stores have to agree whatever the pods do.
+// restartAll restarts every workload at once and waits for all of them.
 func (r *run) restartAll(w way) action {
 	return func(ctx context.Context) (string, error) {
 		if w.mark == "" {
 			r.measure()
 			return "not needed: the pods never read another password", nil
+		}
+		if err := r.holding(ctx); err != nil {
+			return "", err
 		}
 		errs := each(r.Workloads, func(target Workload) error { return r.restart(ctx, target, w) })
 		if err := errors.Join(errs...); err != nil {
@@ -224,6 +235,17 @@ func (r *run) restartAll(w way) action {
 	}
 }
 
+// holding tells whether this run still holds the lock.
+func (r *run) holding(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return limited(ctx, func(ctx context.Context) error {
+		_, err := r.Lock.Check(ctx)
+		return err
+	})
+}
+
 func (r *run) restart(ctx context.Context, target Workload, w way) error {
 	began := r.Now()
 	err := target.Restart(ctx, w.mark, func(detail string) { r.progress("restart", target.String(), detail) })
@@ -232,7 +254,7 @@ func (r *run) restart(ctx context.Context, target Workload, w way) error {
 			hint: "a larger `timeout` or `rollout-timeout` gives it more time"}
 	}
 	r.report(Target{Kind: "workload", Name: target.String(), Elapsed: r.Now().Sub(began), Err: err})
-	if w.back && err != nil && ClassOf(err) == Unhealthy {
+	if w.lenient && err != nil && ClassOf(err) == Unhealthy {
 		return nil
 	}
 	return err
@@ -254,7 +276,7 @@ func (r *run) verify(w way) action {
 		if !w.former.Password.IsZero() {
 			errs = append(errs, r.expect(ctx, w.former, secret.No))
 		}
-		errs = append(errs, each(r.copies(), func(target Copy) error { return r.arrived(ctx, target, w.credential) })...)
+		errs = append(errs, each(r.copies(), func(target Copy) error { return r.still(ctx, target, w.credential) })...)
 		if err := errors.Join(errs...); err != nil {
 			return "", err
 		}

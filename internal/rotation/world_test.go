@@ -33,9 +33,15 @@ type world struct {
 	// The database: one role, and the advisory lock that lives in a session.
 	accepts string // the stored verifier
 	nologin bool
-	locks   map[string]*process // advisory locks, by the role they are about
-	freed   chan struct{}       // closed when the lock is given back
-	salts   int
+	had     []string // every password that was ever set
+	burnt   []string // those that an emergency has shut out
+	// intruder is a session of whoever knows the password: when an emergency
+	// changes it, it sets one of its own.
+	intruder bool
+	locks    map[string]*process // advisory locks, by the role they are about
+	freed    chan struct{}       // closed when the lock is given back
+	salts    int
+	ticks    int // of the stores' clocks: no two writes at the same time
 
 	// The cluster.
 	served   *servedSecret // nil: it does not exist
@@ -98,13 +104,13 @@ func newWorld() *world {
 		policy: rotation.Policy{GoBack: true, KeepPrevious: 24 * time.Hour, LockTimeout: time.Minute,
 			Timeout: 30 * time.Minute, RolloutTimeout: 10 * time.Minute},
 	}
-	w.accepts = w.verifier(birth)
+	w.accepts, w.had = w.verifier(birth), []string{birth}
 	w.createSecret(birth)
 	for _, name := range []string{inPod, inPod2} {
 		w.sets[name] = &podSet{pods: []pod{{password: birth}, {password: birth}}}
 	}
 	for _, name := range []string{cluster, remote} {
-		w.copies[name] = copied{user: role, password: birth, at: time.Now()}
+		w.copies[name] = copied{user: role, password: birth, at: w.tick()}
 	}
 	return w
 }
@@ -117,6 +123,11 @@ func (w *world) createSecret(password string) {
 func (w *world) version() string {
 	w.versions++
 	return strconv.Itoa(w.versions)
+}
+
+func (w *world) tick() time.Time {
+	w.ticks++
+	return time.Now().Add(time.Duration(w.ticks) * time.Second)
 }
 
 // verifier is bound to the password and to a salt of its own.
@@ -169,8 +180,14 @@ func (w *world) check(after string) {
 		}
 		w.highest[1] = w.served.stamp.Epoch
 	}
-	if !slices.ContainsFunc(known, w.opens) {
+	if !w.nologin && !slices.ContainsFunc(known, w.opens) {
 		bad("I1 the password that the database accepts is stored nowhere")
+	}
+	if !w.nologin && slices.ContainsFunc(w.burnt, w.opens) {
+		bad("I3 a compromised password opens the door again")
+	}
+	if w.journal.Annotations["pgrotate.io/mode"] == "emergency" && !w.journal.Data["previous"].IsZero() {
+		bad("I3 the journal of an emergency holds a previous password")
 	}
 	epoch, _ := strconv.ParseInt(w.journal.Annotations["pgrotate.io/epoch"], 10, 64)
 	if epoch < w.highest[0] {
@@ -189,11 +206,17 @@ func (w *world) phase() string {
 // journaled returns the passwords in the journal, by its documented form.
 func (w *world) journaled() []string {
 	var known []string
+	type credential struct{ Password string }
 	for _, key := range []string{"pending", "previous"} {
-		var c struct{ Password string }
+		var c credential
 		if json.Unmarshal([]byte(w.journal.Data[key].Reveal()), &c) == nil {
 			known = append(known, c.Password)
 		}
+	}
+	var superseded []credential
+	_ = json.Unmarshal([]byte(w.journal.Data["superseded"].Reveal()), &superseded)
+	for _, c := range superseded {
+		known = append(known, c.Password)
 	}
 	return known
 }
@@ -201,8 +224,11 @@ func (w *world) journaled() []string {
 // unsettled names what differs where everything should agree (I4).
 func (w *world) unsettled() []string {
 	var bad []string
-	if w.phase() != "idle" || !w.journal.Data["pending"].IsZero() {
+	if w.phase() != "idle" || !w.journal.Data["pending"].IsZero() || !w.journal.Data["superseded"].IsZero() {
 		bad = append(bad, "the journal is "+w.phase())
+	}
+	if w.nologin {
+		bad = append(bad, "the role is left closed")
 	}
 	password := w.served.keys["password"]
 	if !w.opens(password) {

@@ -1,0 +1,115 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+const (
+	takeover = 10 * time.Second // what an emergency waits before it takes the lock from a live run
+	takeouts = 3                // how often it does
+	expelled = 30 * time.Second // for a role's sessions to end
+)
+
+// emergency tells whether this run was asked to replace a compromised password.
+func (r *run) emergency() bool { return r.command == rotate && r.Mode == Emergency }
+
+// acquire takes the lock. An emergency ends the session of a run that holds it:
+// the epoch and the compare-and-swaps stop that run wherever it is.
+func (r *run) acquire(ctx context.Context, base string) (err error) {
+	if !r.emergency() {
+		r.system, r.lockdb, err = r.Lock.Acquire(ctx, base, r.Policy.LockTimeout)
+		return err
+	}
+	for range takeouts {
+		r.system, r.lockdb, err = r.Lock.Acquire(ctx, base, min(takeover, r.Policy.LockTimeout))
+		if err == nil || ClassOf(err) != Busy {
+			return err
+		}
+		if broken := r.Lockout.Break(ctx, base); broken != nil {
+			return errors.Join(err, broken)
+		}
+		r.warn("another run was at it: its session was ended, and it can change nothing more")
+	}
+	return err
+}
+
+// supersedes tells whether the open rotation is given up for this run's own.
+func (r *run) supersedes() bool {
+	return r.emergency() && r.state.Phase != Idle && r.state.Mode == Planned
+}
+
+// mine tells whether the open rotation is the one that this run was asked for.
+func (r *run) mine() bool {
+	return r.started || r.Request.ID != "" && r.state.Record.Request == r.Request.ID && r.state.Mode == Emergency
+}
+
+// lockOut exchanges a compromised password. Nobody may log in until every
+// session of the role has ended: one of them could set a password of its own,
+// and must do so before the last statement or never. A run that is told to stop
+// meanwhile tries to open the door again within the seconds that it has.
+func (r *run) lockOut(ctx context.Context, w way) (string, error) {
+	c, began := w.credential, r.Now()
+	if ctx.Err() != nil {
+		return "", fmt.Errorf("change the password of role %q: %w", c.User, context.Cause(ctx))
+	}
+	ended, changed := 0, time.Time{}
+	err := sequence(r.late,
+		within(expelled, func(ctx context.Context) error { return r.close(ctx, w, began) }),
+		within(expelled, func(ctx context.Context) (err error) { ended, err = r.Lockout.Expel(ctx, c.User); return err }),
+		within(expelled, func(ctx context.Context) (err error) { changed, err = r.Lockout.Open(ctx, c); return err }),
+		func(ctx context.Context) error { return r.opened(ctx, c) },
+	)
+	if err != nil {
+		return "", err
+	}
+	r.changed = changed
+	return fmt.Sprintf("role %q has the password since %s, %s ended", c.User, changed.UTC().Format(time.RFC3339),
+		plural(ended, "session was", "sessions were")), nil
+}
+
+func (r *run) close(ctx context.Context, w way, began time.Time) error {
+	if _, err := r.Lockout.Close(ctx, w.credential); err != nil {
+		return err
+	}
+	r.sent = began
+	r.shuts(w)
+	return nil
+}
+
+// opened proves that it is this password with which the role is open.
+func (r *run) opened(ctx context.Context, c secret.Credential) error {
+	verdict, err := r.holds(ctx, c)
+	switch verdict {
+	case secret.Yes:
+		return nil
+	case secret.Unknown:
+		return fmt.Errorf("ask the database which password role %q has: %w", c.User, err)
+	}
+	return &failure{class: Conflict, text: fmt.Sprintf("open role %q with its new password: somebody else changes it: %v", c.User, verdict),
+		hint: "look for sessions that may alter the role (CREATEROLE, superusers), then run it again"}
+}
+
+// within limits a task in time.
+func within(d time.Duration, do task) task {
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, d)
+		defer cancel()
+		return do(ctx)
+	}
+}
+
+// regardless turns what speaks against copies and workloads into warnings: an
+// emergency shuts the compromised password out first, whatever happens to them.
+func (r *run) regardless(lines []Line) {
+	for i, line := range lines {
+		if line.Err != nil && (line.Step == "restart" || line.Step == "cluster copies" || line.Step == "GitHub") {
+			lines[i].Warnings = append(line.Warnings, fmt.Sprintf("this will be left unfinished: %v", line.Err))
+			lines[i].Err = nil
+		}
+	}
+}

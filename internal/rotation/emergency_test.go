@@ -1,0 +1,345 @@
+package rotation_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgrotate/pgrotate/internal/rotation"
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+func TestEmergencyShutsTheCompromisedPasswordOut(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.intruder = true
+		res, _ := w.run(emergency)
+		expect(t, res, rotation.StatusRotated, 0)
+		w.settled(t, "NewPassword1")
+		if known := w.journaled(); len(known) != 0 {
+			t.Errorf("the journal keeps %q", known)
+		}
+		if res.Mode != rotation.Emergency || len(res.Lingering) != 1 {
+			t.Errorf("mode %q, lingering %q", res.Mode, res.Lingering)
+		}
+		order := []string{"1 Lockout.Close 1", "1 Lockout.Expel 1", "1 Lockout.Open 1", "1 Served.Set 2"}
+		for i, call := range order[1:] {
+			if slices.Index(w.calls, order[i]) > slices.Index(w.calls, call) || !slices.Contains(w.calls, call) {
+				t.Errorf("%q does not follow %q", call, order[i])
+			}
+		}
+	})
+}
+
+func TestEmergencyWipesTheKeptPassword(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.run(rotate)
+		w.script["2 Served.Set 2"] = crashBefore
+		w.run(emergency)
+		if known := w.journaled(); len(known) != 1 || known[0] != "NewPassword2" {
+			t.Errorf("the journal of the open emergency holds %q", known)
+		}
+	})
+}
+
+func TestEmergencyThatIsNotProvenStaysOpenAndIsResumedWhateverThePodsDo(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.sick = func(name, _ string) bool { return name == inPod }
+		w.script["1 "+remote+".Set 1"] = failBefore
+		res, _ := w.run(emergency)
+		expect(t, res, rotation.StatusUnfinished, 3)
+		if w.opens(birth) || w.phase() != "forward" {
+			t.Errorf("the compromised password opens the door: %v; the journal is %s", w.opens(birth), w.phase())
+		}
+		says(t, res.Err, inPod, remote)
+		res, _ = w.run(resume)
+		expect(t, res, rotation.StatusRotated, 1)
+		w.settled(t, "NewPassword1")
+		if sick := res.Unhealthy(); len(sick) != 1 || sick[0].Name != inPod {
+			t.Errorf("unhealthy: %v", sick)
+		}
+	})
+}
+
+func TestEmergencyDoesNotWaitForGitHubOrWorkloads(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.script["1 Plan "+remote+" 1"] = refuse
+		w.script["1 Plan "+inPod+" 1"] = refuse
+		res, _ := w.run(emergency)
+		expect(t, res, rotation.StatusRotated, 0)
+		if len(res.Warnings) != 2 || !strings.Contains(res.Warnings[0], "left unfinished") {
+			t.Errorf("warnings %q", res.Warnings)
+		}
+	})
+}
+
+func TestEmergencyGoesAheadOverADrift(t *testing.T) {
+	for name, drift := range map[string]func(*world){
+		"the password was changed": func(w *world) { w.accepts = w.verifier("evil") },
+		"the role was closed":      func(w *world) { w.nologin = true },
+		"the Secret lost it":       func(w *world) { delete(w.served.keys, "password") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				drift(w)
+				res, _ := w.run(emergency)
+				w.broken = nil
+				expect(t, res, rotation.StatusRotated, 0)
+				w.settled(t, "NewPassword1")
+			})
+		})
+	}
+}
+
+func TestEmergencyTakesOverFromALiveRun(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.rollout = 5 * time.Minute
+		var taken rotation.Result
+		w.hooks["1 Restart "+inPod+" 1"] = func(*process) {
+			w.rollout = 0
+			began := time.Now()
+			taken, _ = w.run(emergency)
+			if waited := time.Since(began); waited != 10*time.Second {
+				t.Errorf("it took over after %v", waited)
+			}
+		}
+		res, _ := w.run(rotate)
+		if taken.Status != rotation.StatusRotated || res.ExitCode() != 3 || rotation.ClassOf(res.Err) != rotation.Conflict {
+			t.Errorf("the emergency ended %q, the run before it %q: %v", taken.Status, res.Status, res.Err)
+		}
+		w.run(resume)
+		w.settled(t, "NewPassword2")
+	})
+}
+
+// A run that was stopped with a write under way goes on after the emergency.
+func TestLateWriteOfAStoppedRunIsHealed(t *testing.T) {
+	for _, name := range []string{remote, cluster} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.hooks["1 "+name+".Set 1"] = func(*process) { w.run(emergency) }
+			w.run(rotate)
+			if w.copies[name].password != "NewPassword1" || name == cluster && w.copies[remote].password != "NewPassword2" {
+				t.Fatal("the late write did not arrive, or another one was sent after it")
+			}
+			res, _ := w.run(resume)
+			expect(t, res, rotation.StatusUnchanged, 0)
+			if len(res.Warnings) != 1 || !strings.Contains(res.Warnings[0], name) {
+				t.Errorf("warnings %q", res.Warnings)
+			}
+			w.settled(t, "NewPassword2")
+			writes := w.writes
+			res, _ = w.run(resume)
+			expect(t, res, rotation.StatusUnchanged, 0)
+			if w.writes != writes {
+				t.Errorf("%d writes of a run with nothing to do", w.writes-writes)
+			}
+		})
+	}
+}
+
+func TestWriteOfAnotherDuringTheRestartIsWrittenOver(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.hooks["1 Served.Look 4"] = func(*process) { w.copies[remote] = copied{role, "by hand", w.tick()} }
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusRotated, 0)
+		if len(res.Warnings) != 1 || !strings.Contains(res.Warnings[0], "overwritten") {
+			t.Errorf("warnings %q", res.Warnings)
+		}
+		w.settled(t, "NewPassword1")
+	})
+}
+
+func TestCopiesAreLeftAloneWhereTheServedPasswordDoesNotLogIn(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.run(rotate)
+		w.copies[remote] = copied{role, "by hand", w.tick()}
+		w.served.keys["password"] = "by hand, too"
+		writes := w.writes
+		res, _ := w.run(resume)
+		w.broken = nil
+		expect(t, res, rotation.StatusUnchanged, 0)
+		if w.writes != writes || len(res.Warnings) != 1 {
+			t.Errorf("%d writes, warnings %q", w.writes-writes, res.Warnings)
+		}
+	})
+}
+
+func TestEmergencyReplacesAnOpenRotation(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.crashAt(t, "1 Database.Set 1")
+		w.script["2 Lockout.Close 1"] = crashBefore
+		w.run(emergency)
+		if known := w.journaled(); !slices.Equal(known, []string{"NewPassword2", "NewPassword1", birth}) {
+			t.Errorf("while the database has one of the superseded passwords the journal holds %q", known)
+		}
+		res, _ := w.run(resume)
+		expect(t, res, rotation.StatusRotated, 0)
+		w.settled(t, "NewPassword2")
+	})
+}
+
+func TestEmergencyFinishesAnotherAndMakesItsOwn(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.script["1 Lockout.Close 1"] = crashAfter
+		w.run(emergency, request("7"))
+		w.script["2 Journal.Save 2"] = crashAfter // it has ended the first, its own is not begun
+		w.run(emergency, request("8"))
+		res, _ := w.run(emergency, request("8"))
+		expect(t, res, rotation.StatusRotated, 0)
+		w.settled(t, "NewPassword2")
+		for _, id := range []string{"8"} {
+			res, _ = w.run(emergency, request(id))
+			expect(t, res, rotation.StatusUnchanged, 0)
+		}
+	})
+}
+
+func TestEmergencyIsNotDoneByTheRotationOfItsOwnWorkflowRun(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.run(rotate, request("7"))
+		res, _ := w.run(emergency, request("7"))
+		expect(t, res, rotation.StatusRotated, 0)
+		w.settled(t, "NewPassword2")
+	})
+}
+
+func TestResumedEmergencyExpelsAgain(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.script["1 Lockout.Close 1"] = crashAfter
+		w.run(emergency)
+		w.intruder = true
+		res, _ := w.run(resume)
+		expect(t, res, rotation.StatusRotated, 0)
+		if w.intruder {
+			t.Error("a session that was open meanwhile was left")
+		}
+		w.settled(t, "NewPassword1")
+	})
+}
+
+func TestRollbackUndoesTheLastRotation(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		first := w.accepts
+		res, _ := w.run(rotate, request("7"))
+		undone := res.RotationID
+		res, _ = w.run(undo, request("7"))
+		expect(t, res, rotation.StatusRotated, 0)
+		w.settled(t, birth)
+		if w.accepts != first || res.Undone != undone {
+			t.Errorf("the verifier is the former one: %v; undone: %q", w.accepts == first, res.Undone)
+		}
+		writes := w.writes
+		res, _ = w.run(undo, request("7"))
+		expect(t, res, rotation.StatusUnchanged, 0)
+		if w.writes != writes {
+			t.Error("the same request rolled back twice")
+		}
+		res, _ = w.run(undo, request("8"))
+		expect(t, res, rotation.StatusRotated, 0)
+		w.settled(t, "NewPassword1")
+	})
+}
+
+func TestRollbackTurnsAnOpenRotationBack(t *testing.T) {
+	for _, stop := range []bool{false, true} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.crashAt(t, "1 Served.Set 2")
+			w.policy.GoBack = !stop
+			res, _ := w.run(undo)
+			expect(t, res, rotation.StatusRolledBack, 0)
+			w.settled(t, birth)
+			if !res.Requested || res.Err != nil || res.FailedStep != "" {
+				t.Errorf("requested %v, error %v in step %q", res.Requested, res.Err, res.FailedStep)
+			}
+		})
+	}
+}
+
+func TestRollbackIsRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		before func(*world)
+		words  []string
+	}{
+		"nothing was rotated":   {func(*world) {}, []string{"there is none that the journal knows of"}},
+		"after an emergency":    {func(w *world) { w.run(emergency) }, []string{"was an emergency", "compromised"}},
+		"during an emergency":   {func(w *world) { w.script["1 Served.Set 2"] = crashAfter; w.run(emergency) }, []string{"it is an emergency", "resume"}},
+		"kept no more":          {func(w *world) { w.run(rotate); <-time.After(25 * time.Hour) }, []string{"kept until", "keep-previous"}},
+		"never kept":            {func(w *world) { w.policy.KeepPrevious = 0; w.run(rotate) }, []string{"was not kept"}},
+		"changed by hand since": {func(w *world) { w.run(rotate); w.served.stamp.RotationID = "another" }, []string{"somebody else changed it since"}},
+		"the journal is gone":   {func(w *world) { w.run(rotate); w.journal = secret.Document{}; w.highest[0] = 0 }, []string{"there is none"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				c.before(w)
+				writes := w.writes
+				res, _ := w.run(undo)
+				expect(t, res, rotation.StatusRefused, 2)
+				says(t, res.Err, c.words...)
+				if w.writes != writes {
+					t.Errorf("%d writes", w.writes-writes)
+				}
+			})
+		})
+	}
+}
+
+func TestRollbackDoesNotUndoWhatWasMadeWhileItWaited(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.run(rotate)
+		w.hooks["2 Lock.Acquire 1"] = func(*process) { w.run(rotate) }
+		res, _ := w.run(undo)
+		expect(t, res, rotation.StatusRefused, 2)
+		says(t, res.Err, "was made while this run waited")
+		w.settled(t, "NewPassword2")
+	})
+}
+
+func TestRollbackUndoesTheRotationThatItWaitedFor(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.rollout = 30 * time.Second
+		var late rotation.Result
+		ended := make(chan struct{})
+		w.hooks["1 Served.Set 2"] = func(*process) {
+			go func() {
+				late, _ = w.run(undo)
+				close(ended)
+			}()
+		}
+		res, _ := w.run(rotate)
+		<-ended
+		expect(t, res, rotation.StatusRotated, 0)
+		expect(t, late, rotation.StatusRotated, 0)
+		w.settled(t, birth)
+	})
+}
+
+func TestResumeOfOneRotationLeavesOthersAlone(t *testing.T) {
+	only := func(id string) func(*rotation.Rotation) {
+		return func(r *rotation.Rotation) { r.Request.Only = id }
+	}
+	inWorld(t, func(t *testing.T, w *world) {
+		var announced []string
+		w.script["1 Served.Set 2"] = crashAfter
+		w.run(rotate, func(r *rotation.Rotation) {
+			r.Announce = func(id string) {
+				announced = append(announced, id)
+				if w.phase() != "idle" {
+					t.Error("announced after the first write")
+				}
+			}
+		})
+		if len(announced) != 1 {
+			t.Fatalf("announced %q", announced)
+		}
+		writes := w.writes
+		res, _ := w.run(resume, only("another"))
+		expect(t, res, rotation.StatusUnchanged, 0)
+		if w.writes != writes {
+			t.Errorf("%d writes", w.writes-writes)
+		}
+		res, _ = w.run(resume, only(announced[0]))
+		expect(t, res, rotation.StatusRotated, 0)
+		res, _ = w.run(resume, only(announced[0]))
+		expect(t, res, rotation.StatusUnchanged, 0)
+	})
+}

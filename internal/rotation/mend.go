@@ -1,0 +1,62 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+// strays returns the copies that were written since the last rotation, by a run
+// that had been stopped and went on late, or by hand. GitHub's secrets cannot be
+// fenced: what the store says of its last write is compared with the record.
+// There are none to tell where the served credential is not the one in use.
+func (r *run) strays(ctx context.Context) []Copy {
+	moved := slices.DeleteFunc(r.copies(), func(c Copy) bool { return !r.moved(ctx, c) })
+	if len(moved) == 0 {
+		return nil
+	}
+	if verdict, err := r.holds(ctx, r.served.Credential); verdict != secret.Yes {
+		r.warn(fmt.Sprintf("%s was written since the last rotation and is left alone: the served password does not log in: %v", moved[0], errors.Join(err)))
+		return nil
+	}
+	return moved
+}
+
+func (r *run) moved(ctx context.Context, c Copy) bool {
+	i := slices.IndexFunc(r.state.Record.Targets, func(s Stored) bool { return s.Name == c.String() })
+	if i < 0 || r.state.Record.Targets[i].UpdatedAt == nil {
+		return false
+	}
+	at, err := c.Updated(ctx)
+	if err != nil {
+		r.warn(fmt.Sprintf("whether somebody else has written %s is not known: %v", c, err))
+		return false
+	}
+	return !at.IsZero() && !at.Equal(*r.state.Record.Targets[i].UpdatedAt)
+}
+
+// mend writes the served credential into the copies that somebody else wrote.
+func (r *run) mend(ctx context.Context) error {
+	c := r.served.Credential
+	for _, target := range r.stray {
+		r.warn(fmt.Sprintf("%s was written by somebody else since the last rotation: it holds the served credential again", target))
+	}
+	return r.step("copies", r.copyAll(r.stray, c))(ctx)
+}
+
+// still makes sure that a copy is as this run has written it, and writes it once
+// more where somebody else has overwritten it meanwhile.
+func (r *run) still(ctx context.Context, target Copy, c secret.Credential) error {
+	at, err := target.Updated(ctx)
+	if err != nil || at.Equal(r.updated(target)) {
+		return err
+	}
+	r.warn(fmt.Sprintf("%s was overwritten by somebody else meanwhile, and written again", target))
+	if err := target.Set(ctx, c); err != nil {
+		return err
+	}
+	return r.arrived(ctx, target, c)
+}

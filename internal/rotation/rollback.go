@@ -1,0 +1,38 @@
+package rotation
+
+import (
+	"fmt"
+	"time"
+)
+
+// turnsBack tells whether this run was asked to turn the open rotation back.
+func (r *run) turnsBack() bool {
+	return r.command == rollback && !r.started && r.state.Phase == Forward && r.state.Mode == Planned
+}
+
+// undoable tells why the last rotation cannot be undone, nil where it can.
+func (r *run) undoable() error {
+	until := r.state.Record.PreviousUntil
+	switch {
+	case r.served.RotationID != r.noted.served && r.served.RotationID != r.noted.open:
+		return undo("rotation %q was made while this run waited for the lock", r.served.RotationID)
+	case r.state.ID == "":
+		return undo("there is none that the journal knows of")
+	case r.state.Mode == Emergency:
+		return undo("rotation %q was an emergency: the password that it replaced is compromised and stored nowhere", r.state.ID)
+	case r.served.RotationID != r.state.ID:
+		return undo("%s holds rotation %q and the journal's last one is %q: somebody else changed it since", r.Served, r.served.RotationID, r.state.ID)
+	case until == nil || !complete(r.state.Previous):
+		return undo("the password before rotation %q was not kept (`keep-previous`)", r.state.ID)
+	case r.Now().After(*until):
+		return undo("the password before rotation %q was kept until %s only (`keep-previous`)", r.state.ID, until.UTC().Format(time.RFC3339))
+	case r.state.Previous.User != r.served.Credential.User:
+		return undo("the kept password is of role %q, and %s serves role %q", r.state.Previous.User, r.Served, r.served.Credential.User)
+	}
+	return nil
+}
+
+func undo(format string, args ...any) error {
+	return &failure{class: Refused, text: "undo the last rotation: " + fmt.Sprintf(format, args...),
+		hint: "nothing was changed; `rotate` brings in a new password instead"}
+}
