@@ -1,4 +1,4 @@
-.PHONY: demo test test-here lab lab-down lab-status
+.PHONY: demo test test-here mutants lab lab-down lab-status
 
 # Where `make lab` writes what the tests need to know.
 LAB := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pgrotate-lab/lab.json
@@ -20,6 +20,10 @@ test-here:
 	go test -race -shuffle=on ./...
 	cd lab && go test -race -shuffle=on $$(go list ./... | grep -v /rehearsal)
 	cd lab && go test -race -count=1 -v ./rehearsal
+
+# Every mistake of internal/rotation/mutants/list.txt, and the test that notices it.
+mutants:
+	go test -count=1 -v -timeout 2h ./internal/rotation/mutants -args -every=1
 
 # The lab: PostgreSQL, a Kubernetes node and GitHub's API on this machine, see lab/README.md.
 lab:

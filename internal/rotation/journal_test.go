@@ -46,6 +46,14 @@ func drawState(t *rapid.T) state {
 	if s.Phase != Idle {
 		s.Pending = drawCredential(t, role)
 	}
+	if s.Phase == Forward && rapid.Bool().Draw(t, "emergency") {
+		s.Mode, s.Previous, s.Former = Emergency, secret.Credential{}, secret.Stamp{}
+		for range rapid.IntRange(0, mostSuperseded).Draw(t, "superseded") {
+			c := drawCredential(t, role)
+			c.Keys = nil
+			s.Superseded = append(s.Superseded, c)
+		}
+	}
 	return s
 }
 

@@ -269,26 +269,36 @@ func TestDamagedJournalIsRefused(t *testing.T) {
 		return func(d *secret.Document) { d.Data[key] = secret.New(value) }
 	}
 	for name, damage := range map[string]func(*secret.Document){
-		"unknown phase":        note("phase", "sideways"),
-		"no phase":             func(d *secret.Document) { delete(d.Annotations, "pgrotate.io/phase") },
-		"idle with a pending":  note("phase", "idle"),
-		"unknown mode":         note("mode", "emergency"),
-		"no rotation id":       note("rotation-id", ""),
-		"epoch of words":       note("epoch", "many"),
-		"negative epoch":       note("epoch", "-1"),
-		"epoch that overflows": note("epoch", "9223372036854775807"),
-		"highest epoch":        note("epoch", "9007199254740992"),
-		"record cut short":     note("record", `{"version":1,`),
-		"version of tomorrow":  note("record", `{"version":2}`),
-		"other strategy":       note("record", `{"version":1,"strategy":"alternate","base":"alfred_user"}`),
-		"role of another":      note("record", `{"version":1,"strategy":"in-place","base":"postgres"}`),
-		"pending gone":         func(d *secret.Document) { delete(d.Data, "pending") },
-		"previous gone":        func(d *secret.Document) { delete(d.Data, "previous") },
-		"pending cut short":    data("pending", `{"user":"alfred_user","pass`),
-		"pending of another":   data("pending", `{"user":"postgres","password":"x","verifier":"y"}`),
-		"pending unverified":   data("pending", `{"user":"alfred_user","password":"x"}`),
-		"previous without key": data("previous", `{"user":"alfred_user","password":"x","verifier":"y"}`),
-		"key not base64":       data("previous", `{"user":"alfred_user","password":"x","verifier":"y","keys":{"password":"%"}}`),
+		"unknown phase":       note("phase", "sideways"),
+		"no phase":            func(d *secret.Document) { delete(d.Annotations, "pgrotate.io/phase") },
+		"idle with a pending": note("phase", "idle"),
+		"unknown mode":        note("mode", "hurried"),
+		"emergency with a way back": func(d *secret.Document) {
+			d.Annotations["pgrotate.io/mode"], d.Annotations["pgrotate.io/phase"] = "emergency", "back"
+		},
+		"emergency that kept the old password": note("mode", "emergency"),
+		"emergency with three superseded": func(d *secret.Document) {
+			d.Annotations["pgrotate.io/mode"], d.Data["superseded"] = "emergency", secret.New(`[{"user":"a"},{"user":"b"},{"user":"c"}]`)
+			delete(d.Data, "previous")
+		},
+		"planned with superseded": data("superseded", `[{"user":"alfred_user","password":"x","verifier":"y"}]`),
+		"superseded cut short":    data("superseded", `[{"user":"alfred_user","pass`),
+		"no rotation id":          note("rotation-id", ""),
+		"epoch of words":          note("epoch", "many"),
+		"negative epoch":          note("epoch", "-1"),
+		"epoch that overflows":    note("epoch", "9223372036854775807"),
+		"highest epoch":           note("epoch", "9007199254740992"),
+		"record cut short":        note("record", `{"version":1,`),
+		"version of tomorrow":     note("record", `{"version":2}`),
+		"other strategy":          note("record", `{"version":1,"strategy":"alternate","base":"alfred_user"}`),
+		"role of another":         note("record", `{"version":1,"strategy":"in-place","base":"postgres"}`),
+		"pending gone":            func(d *secret.Document) { delete(d.Data, "pending") },
+		"previous gone":           func(d *secret.Document) { delete(d.Data, "previous") },
+		"pending cut short":       data("pending", `{"user":"alfred_user","pass`),
+		"pending of another":      data("pending", `{"user":"postgres","password":"x","verifier":"y"}`),
+		"pending unverified":      data("pending", `{"user":"alfred_user","password":"x"}`),
+		"previous without key":    data("previous", `{"user":"alfred_user","password":"x","verifier":"y"}`),
+		"key not base64":          data("previous", `{"user":"alfred_user","password":"x","verifier":"y","keys":{"password":"%"}}`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {

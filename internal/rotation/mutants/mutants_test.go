@@ -1,0 +1,138 @@
+// Package mutants holds mistakes in the state machine of package rotation, and
+// proves that its tests notice each of them.
+package mutants
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// go test ./internal/rotation/mutants -v -timeout 2h -args -every=1
+var every = flag.Int("every", 25, "try one of so many mutants")
+
+// mutant is one mistake.
+type mutant struct {
+	name, file string
+	is, was    string
+}
+
+// read parses the list: blocks of a name, a file, lines with - and lines with +.
+func read(t *testing.T) []mutant {
+	text, err := os.ReadFile("list.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []mutant
+	for _, block := range strings.Split(strings.TrimSpace(string(text)), "\n\n") {
+		if !strings.HasPrefix(block, "#") {
+			all = append(all, parse(block))
+		}
+	}
+	return all
+}
+
+func parse(block string) (m mutant) {
+	for i, line := range strings.Split(block, "\n") {
+		switch {
+		case i == 0:
+			m.name = line
+		case i == 1:
+			m.file = line
+		case strings.HasPrefix(line, "-"):
+			m.was += "\n" + line[1:]
+		case strings.HasPrefix(line, "+"):
+			m.is += "\n" + line[1:]
+		}
+	}
+	m.was, m.is = strings.TrimPrefix(m.was, "\n"), strings.TrimPrefix(m.is, "\n")
+	return m
+}
+
+// source returns the file with the mistake in it.
+func (m mutant) source() (string, error) {
+	text, err := os.ReadFile(filepath.Join("..", m.file))
+	if err != nil {
+		return "", err
+	}
+	if n := strings.Count(string(text), m.was); m.was == "" || n != 1 {
+		return "", fmt.Errorf("its lines stand %d times in %s", n, m.file)
+	}
+	return strings.Replace(string(text), m.was, m.is, 1), nil
+}
+
+func TestEveryMutantIsAboutALineThatIsThere(t *testing.T) {
+	all := read(t)
+	for _, m := range all {
+		if _, err := m.source(); err != nil {
+			t.Errorf("%s: %v", m.name, err)
+		}
+	}
+	if len(all) < 30 {
+		t.Errorf("only %d mutants", len(all))
+	}
+}
+
+func TestMutantsAreKilled(t *testing.T) {
+	tried := 0
+	for i, m := range read(t) {
+		if i%*every == 0 {
+			tried++
+			t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) { m.kill(t) })
+		}
+	}
+	t.Logf("%d mutants tried", tried)
+}
+
+// kill runs the tests of package rotation with the mistake in place of the file.
+func (m mutant) kill(t *testing.T) {
+	text, err := m.source()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), "go", "test", "-overlay", overlay(t, m.file, text), "-vet=off", "-failfast", "-count=1", "..").CombinedOutput()
+	switch {
+	case err == nil:
+		t.Errorf("it survives")
+	case strings.Contains(string(out), "[build failed]"):
+		t.Errorf("it does not compile:\n%s", out)
+	default:
+		t.Logf("killed by %s", strings.TrimSpace(strings.Join(failures(string(out)), ", ")))
+	}
+}
+
+// overlay tells the go command to read another file in place of name.
+// https://pkg.go.dev/cmd/go#hdr-Build_and_test_caching
+func overlay(t *testing.T, name, text string) string {
+	here, err := filepath.Abs(filepath.Join("..", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	there, list := filepath.Join(folder, name), filepath.Join(folder, "overlay.json")
+	plan, err := json.Marshal(map[string]map[string]string{"Replace": {here: there}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, content := range map[string]string{there: text, list: string(plan)} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return list
+}
+
+// failures names the tests that went red.
+func failures(out string) (names []string) {
+	for line := range strings.Lines(out) {
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "--- FAIL: "); ok {
+			names = append(names, strings.Fields(rest)[0])
+		}
+	}
+	return names
+}
