@@ -19,6 +19,7 @@ import (
 var (
 	_ rotation.Lock     = (*postgres.Database)(nil)
 	_ rotation.Database = (*postgres.Database)(nil)
+	_ rotation.Lockout  = (*postgres.Database)(nil)
 	_ rotation.Journal  = (*kube.Journal)(nil)
 	_ rotation.Served   = (*kube.Served)(nil)
 	_ rotation.Workload = (*kube.Workload)(nil)

@@ -32,6 +32,12 @@ var quiet = []string{
 // somebody else keeps changing the role. "lost": the session broke, and whether
 // the change was committed has to be asked after Acquire. No class: not known.
 func (d *Database) Set(ctx context.Context, c secret.Credential) (time.Time, error) {
+	return d.change(ctx, c, func(s *session) error { return s.alter(ctx, c, asItIs) })
+}
+
+// change lends alter the session that holds the lock, and returns the
+// database's clock after it.
+func (d *Database) change(ctx context.Context, c secret.Credential, alter func(*session) error) (time.Time, error) {
 	if err := sendable(c); err != nil {
 		return time.Time{}, err
 	}
@@ -41,7 +47,7 @@ func (d *Database) Set(ctx context.Context, c secret.Credential) (time.Time, err
 	if err != nil {
 		return time.Time{}, err
 	}
-	if err := s.alter(ctx, c); err != nil {
+	if err := alter(s); err != nil {
 		return time.Time{}, err
 	}
 	return s.clock(ctx)
@@ -58,12 +64,12 @@ func sendable(c secret.Credential) error {
 }
 
 // alter commits ALTER ROLE. A loser of two concurrent ones has changed nothing.
-func (s *session) alter(ctx context.Context, c secret.Credential) error {
+func (s *session) alter(ctx context.Context, c secret.Credential, a attribute) error {
 	ctx, cancel := context.WithTimeout(ctx, alterTimeout)
 	defer cancel()
 	var err error
 	for range alterAttempts {
-		err = s.inTransaction(ctx, "COMMIT", alterRole(c.User, c.Verifier))
+		err = s.inTransaction(ctx, "COMMIT", alterRole(c.User, a, c.Verifier))
 		if !hasCode(err, codeInternal) || s.isLost() {
 			break
 		}
@@ -75,10 +81,19 @@ func (s *session) alter(ctx context.Context, c secret.Credential) error {
 	return s.altering(fmt.Sprintf("change the password of role %q", c.User), c.User, err)
 }
 
+// attribute is what ALTER ROLE says of the role beside the password.
+type attribute string
+
+const (
+	asItIs    attribute = ""
+	withLogin attribute = " LOGIN"
+	noLogin   attribute = " NOLOGIN"
+)
+
 // alterRole is the only SQL text that holds a verifier. It cannot be a
 // parameter: utility statements take none.
-func alterRole(name string, verifier secret.Value) string {
-	return "ALTER ROLE " + quote(name) + " PASSWORD '" + verifier.Reveal() + "'"
+func alterRole(name string, a attribute, verifier secret.Value) string {
+	return "ALTER ROLE " + quote(name) + string(a) + " PASSWORD '" + verifier.Reveal() + "'"
 }
 
 // inTransaction runs the statements, quietly and each in a message of its own

@@ -42,6 +42,23 @@ func TestContract(t *testing.T) {
 	}
 }
 
+// TestLockoutContract does the same for an emergency, with the rights that this
+// takes.
+func TestLockoutContract(t *testing.T) {
+	lab := labtest.Open(t)
+	for _, c := range []struct{ name, server, administrator string }{
+		{"ByLogin", lab.PostgresURL, "CREATEROLE"},
+		{"BySalt", lab.PostgresURL, "SUPERUSER"},
+		{"ByStoredVerifier", lab.PostgresTrustURL, "SUPERUSER"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			rotationtest.TestLockout(t, func(t *testing.T) rotationtest.Lockout {
+				return connect(t, c.server).lockout(c.administrator)
+			})
+		})
+	}
+}
+
 func connect(t *testing.T, server string) *contract {
 	place, err := url.Parse(server)
 	if err != nil {
@@ -57,13 +74,51 @@ func connect(t *testing.T, server string) *contract {
 
 // database is a new role and a new administrator, in two processes.
 func (c *contract) database(administrator string) rotationtest.Database {
-	app, admin := c.role("contract_app", ""), c.role("contract_admin", administrator)
+	one, other, app, admin := c.processes(administrator)
+	return c.described(one, other, app, admin)
+}
+
+func (c *contract) processes(administrator string) (one, other *postgres.Database, app, admin secret.Credential) {
+	app, admin = c.role("contract_app", ""), c.role("contract_admin", administrator)
 	if c.major() >= 16 {
 		c.exec("GRANT " + name(app) + " TO " + name(admin) + " WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
 	}
-	one := c.open(admin)
-	return rotationtest.Database{Lock: one, Database: one, Other: c.open(admin), Role: app.User, Current: app,
+	return c.open(admin), c.open(admin), app, admin
+}
+
+func (c *contract) described(one, other *postgres.Database, app, admin secret.Credential) rotationtest.Database {
+	return rotationtest.Database{Lock: one, Database: one, Other: other, Role: app.User, Current: app,
 		Cut: func() { c.cut(admin) }, Keep: secret.New}
+}
+
+// lockout is database with the right to end sessions.
+func (c *contract) lockout(administrator string) rotationtest.Lockout {
+	one, other, app, admin := c.processes(administrator)
+	c.exec("GRANT pg_signal_backend TO " + name(admin))
+	return rotationtest.Lockout{Database: c.described(one, other, app, admin), Lockout: one, Breaker: other,
+		Session:  func(as secret.Credential) func() bool { return c.session(as, "SELECT 1") },
+		Stranger: func() func() bool { return c.session(app, lockOn(app.User)) }}
+}
+
+// lockOn takes the lock as pgrotate does: its key is the start of a SHA-256.
+func lockOn(role string) string {
+	return `SELECT pg_advisory_lock(('x' || left(encode(sha256('\x7067726f7461746500'::bytea || convert_to('` + role + `', 'UTF8')), 'hex'), 16))::bit(64)::bigint)`
+}
+
+// session opens one that does something first, and lives until the test ends.
+func (c *contract) session(as secret.Credential, first string) (alive func() bool) {
+	c.t.Helper()
+	place := *c.place
+	place.User = url.UserPassword(as.User, as.Password.Reveal())
+	conn, err := pgx.Connect(c.t.Context(), place.String())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	if _, err := conn.Exec(c.t.Context(), first); err != nil {
+		c.t.Fatal(err)
+	}
+	return func() bool { return conn.Ping(c.t.Context()) == nil }
 }
 
 // open is what one process knows of the server.

@@ -121,7 +121,7 @@ func (s *session) clock(ctx context.Context) (time.Time, error) {
 }
 
 // failed classifies the failure of a statement: a session that broke is lost.
-func (s *session) failed(op string, err error) error {
+func (s *session) failed(op string, err error) *Error {
 	e := unknown(op, err)
 	if s.isLost() {
 		e.class = lost

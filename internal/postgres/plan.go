@@ -15,6 +15,13 @@ import (
 // refused. change says what Set would do. The error joins everything that speaks
 // against it; where the server cannot be asked it is that alone.
 func (d *Database) Plan(ctx context.Context, role string) (change string, warnings []string, err error) {
+	return d.plan(ctx, role, "new SCRAM-SHA-256 verifier (%d iterations) for role %q", (*session).examine)
+}
+
+// plan lends examine a session on the primary. change has the places of the
+// iterations and of the role.
+func (d *Database) plan(ctx context.Context, name, change string, examine func(*session, context.Context, role, facts) ([]string, error)) (
+	planned string, warnings []string, err error) {
 	err = d.with(ctx, func(s *session) error {
 		f, err := s.facts(ctx)
 		if err != nil {
@@ -23,18 +30,18 @@ func (d *Database) Plan(ctx context.Context, role string) (change string, warnin
 		if f.standby {
 			return no("change a password on a standby: it is read-only", "let `postgres-url` name the primary")
 		}
-		r, err := s.role(ctx, role)
+		r, err := s.role(ctx, name)
 		if err != nil {
 			return err
 		}
-		change = fmt.Sprintf("new SCRAM-SHA-256 verifier (%d iterations) for role %q", f.iterations, role)
-		warnings, err = s.examine(ctx, r, f)
+		planned = fmt.Sprintf(change, f.iterations, name)
+		warnings, err = examine(s, ctx, r, f)
 		return err
 	})
 	if err != nil {
-		change = ""
+		planned = ""
 	}
-	return change, warnings, err
+	return planned, warnings, err
 }
 
 func (s *session) examine(ctx context.Context, r role, f facts) (warnings []string, err error) {
@@ -120,17 +127,21 @@ func (s *session) storedIfReadable(ctx context.Context, r role, f facts) (secret
 
 // rehearse tries the change and the way back, and rolls both back.
 func (s *session) rehearse(ctx context.Context, r role, f facts, stored secret.Value) error {
-	ctx, cancel := context.WithTimeout(ctx, alterTimeout)
-	defer cancel()
 	back := stored
 	if _, ok := parse(back); !ok && !isMD5(back) {
 		back = throwaway(f.iterations)
 	}
-	err := s.inTransaction(ctx, "ROLLBACK", alterRole(r.name, throwaway(f.iterations)), alterRole(r.name, back))
-	if err == nil {
-		return nil
+	return s.try(ctx, r, alterRole(r.name, asItIs, throwaway(f.iterations)), alterRole(r.name, asItIs, back))
+}
+
+// try runs ALTER ROLE statements and rolls them back.
+func (s *session) try(ctx context.Context, r role, statements ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, alterTimeout)
+	defer cancel()
+	if err := s.inTransaction(ctx, "ROLLBACK", statements...); err != nil {
+		return s.altering(fmt.Sprintf("try to change the password of role %q", r.name), r.name, err)
 	}
-	return s.altering(fmt.Sprintf("try to change the password of role %q", r.name), r.name, err)
+	return nil
 }
 
 // judgesByPath makes sure that Holds will have an answer: by logins, which takes

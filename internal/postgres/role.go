@@ -11,6 +11,7 @@ import (
 // role is what pg_roles, which everybody may read, says of the rotated role.
 type role struct {
 	name      string
+	oid       uint32
 	bootstrap bool // made by initdb
 	super     bool
 	canLogin  bool
@@ -24,10 +25,10 @@ func (s *session) role(ctx context.Context, name string) (role, error) {
 	if err := nameable(name); err != nil {
 		return r, err
 	}
-	err := s.row(ctx, `SELECT oid = 10, rolsuper, rolcanlogin, coalesce(rolvaliduntil <= clock_timestamp(), false),
+	err := s.row(ctx, `SELECT oid, oid = 10, rolsuper, rolcanlogin, coalesce(rolvaliduntil <= clock_timestamp(), false),
 		coalesce(rolvaliduntil <= clock_timestamp() + interval '1 day', false), coalesce(rolvaliduntil::text, '')
 		FROM pg_roles WHERE rolname = $1`, []any{name},
-		&r.bootstrap, &r.super, &r.canLogin, &r.expired, &r.expiring, &r.until)
+		&r.oid, &r.bootstrap, &r.super, &r.canLogin, &r.expired, &r.expiring, &r.until)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return r, no(fmt.Sprintf("look up role %q: it does not exist", name),
 			"check the user name in the served Secret and `postgres-role`")

@@ -116,6 +116,17 @@ func (s *session) row(ctx context.Context, sql string, args []any, into ...any) 
 	return s.conn.QueryRow(ctx, sql, args...).Scan(into...)
 }
 
+// list asks one question that has many answers.
+func list[T any](ctx context.Context, s *session, each pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	rows, err := s.conn.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, each)
+}
+
 // facts are what the server says of itself and of the administrator.
 type facts struct {
 	standby    bool
