@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	takeover = 10 * time.Second // what an emergency waits before it takes the lock from a live run
-	takeouts = 3                // how often it does
-	expelled = 30 * time.Second // for a role's sessions to end
+	takeover  = 10 * time.Second // what an emergency waits before it takes the lock from a live run
+	takeovers = 3                // how often it does
+	stubborn  = 2 * time.Minute  // for a role's sessions and logins to end, which whoever opened them may draw out
 )
 
 // emergency tells whether this run was asked to replace a compromised password.
@@ -25,7 +25,7 @@ func (r *run) acquire(ctx context.Context, base string) (err error) {
 		r.system, r.lockdb, err = r.Lock.Acquire(ctx, base, r.Policy.LockTimeout)
 		return err
 	}
-	for range takeouts {
+	for range takeovers {
 		r.system, r.lockdb, err = r.Lock.Acquire(ctx, base, min(takeover, r.Policy.LockTimeout))
 		if err == nil || ClassOf(err) != Busy {
 			return err
@@ -59,9 +59,9 @@ func (r *run) lockOut(ctx context.Context, w way) (string, error) {
 	}
 	ended, changed := 0, time.Time{}
 	err := sequence(r.late,
-		within(expelled, func(ctx context.Context) error { return r.close(ctx, w, began) }),
-		within(expelled, func(ctx context.Context) (err error) { ended, err = r.Lockout.Expel(ctx, c.User); return err }),
-		within(expelled, func(ctx context.Context) (err error) { changed, err = r.Lockout.Open(ctx, c); return err }),
+		within(stubborn, func(ctx context.Context) error { return r.close(ctx, w, began) }),
+		within(stubborn, func(ctx context.Context) (err error) { ended, err = r.Lockout.Expel(ctx, c.User); return err }),
+		within(stubborn, func(ctx context.Context) (err error) { changed, err = r.Lockout.Open(ctx, c); return err }),
 		func(ctx context.Context) error { return r.opened(ctx, c) },
 	)
 	if err != nil {
