@@ -83,12 +83,23 @@ func (r *run) admit() error {
 		return otherwise("role", rec.Base, base, "`postgres-role`, `kubernetes-secret`")
 	case r.served.UID != rec.SecretUID && !recreated:
 		return otherwise("Secret uid", rec.SecretUID, r.served.UID, "`kubernetes-secret`, `namespace` (if the Secret was recreated: remove its annotation pgrotate.io/epoch)")
+	case r.older():
+		return &mismatch{failure{class: Refused, text: fmt.Sprintf("resume rotation %s: %s has been rotated since (rotation %q, epoch %d): the journal is an old copy", r.state.ID, r.Served, r.served.RotationID, r.served.Epoch),
+			hint: fmt.Sprintf("a backup was restored? if the served password logs in, remove %s; it may bring a password back that was given up", r.Journal)}}
 	case rec.System != "" && r.system != "" && rec.System != r.system:
 		return otherwise("database system identifier", rec.System, r.system, "`postgres-url`, `postgres-pod`")
 	case rec.LockedIn != r.lockdb:
 		return otherwise("lock database", rec.LockedIn, r.lockdb, "the database in `postgres-url`")
 	}
 	return r.lacking()
+}
+
+// older tells an open journal that was restored from a backup. The served Secret
+// is never ahead of its journal, but for a way back that is being decided.
+func (r *run) older() bool {
+	known := r.served.RotationID == r.state.ID || r.served.RotationID == r.state.Former.RotationID
+	deciding := r.state.Mode == Planned && known && r.served.Epoch == r.state.Epoch+1
+	return r.served.Epoch > r.state.Epoch && !deciding
 }
 
 // lacking refuses inputs that leave out a recorded target.

@@ -1,6 +1,7 @@
 package rotation_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -215,6 +216,60 @@ func TestResumedEmergencyExpelsAgain(t *testing.T) {
 		}
 		w.settled(t, "NewPassword1")
 	})
+}
+
+// A journal that comes back from a backup must not bring back what it holds.
+func TestRestoredJournalIsRefused(t *testing.T) {
+	for _, later := range []func(*rotation.Rotation, context.Context) rotation.Result{rotate, emergency} {
+		for _, first := range []func(*rotation.Rotation, context.Context) rotation.Result{rotate, emergency} {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.script["1 Served.Set 2"] = crashBefore
+				w.run(first)
+				copied := clone(w.journal)
+				w.run(resume)
+				w.run(later)
+				copied.Version = w.version()
+				w.journal, w.highest[0] = copied, 0
+				writes := w.writes
+				for _, next := range []func(*rotation.Rotation, context.Context) rotation.Result{resume, rotate, undo, emergency} {
+					res, _ := w.run(next)
+					expect(t, res, rotation.StatusRefused, 2)
+				}
+				if w.writes != writes || w.opens(birth) || w.opens("NewPassword1") {
+					t.Errorf("%d writes", w.writes-writes)
+				}
+			})
+		}
+	}
+}
+
+func TestEmergencyToldToStopAtEveryInstant(t *testing.T) {
+	var calls []string
+	inWorld(t, func(t *testing.T, w *world) {
+		w.run(emergency)
+		calls = slices.Clone(w.calls)
+	})
+	for _, call := range calls {
+		for _, f := range []fault{stopBefore, stopAfter} {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.rollout = time.Minute
+				w.script[call] = f
+				res, _ := w.run(emergency)
+				want := map[string]int{"idle": 2, "forward": 3}[w.phase()]
+				if call == "1 Journal.Save 2" {
+					want = 3 // it cannot know whether the write has arrived
+				}
+				if res.ExitCode() != want && res.Status != rotation.StatusRotated {
+					t.Errorf("%v at %q: status %q with exit code %d, the journal is %s", f, call, res.Status, res.ExitCode(), w.phase())
+				}
+				if took := time.Since(w.stopped); took > 5*time.Second {
+					t.Errorf("%v at %q: it took %v", f, call, took)
+				}
+				w.run(resume)
+				w.settled(t, w.served.keys["password"])
+			})
+		}
+	}
 }
 
 func TestRollbackUndoesTheLastRotation(t *testing.T) {

@@ -144,7 +144,11 @@ func TestClusterGoneAfterALostSessionKeepsWhatThePodsRead(t *testing.T) {
 
 func TestConflictStopsAndCompensatesNothing(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.hooks["1 Served.Set 2"] = func(*process) { w.served.stamp.Epoch += 5 }
+		w.hooks["1 Served.Set 2"] = func(*process) { // another run has claimed the journal and fenced the Secret
+			w.served.stamp.Epoch += 5
+			w.journal = clone(w.journal)
+			w.journal.Version, w.journal.Annotations["pgrotate.io/epoch"] = w.version(), fmt.Sprint(w.served.stamp.Epoch)
+		}
 		res, _ := w.run(rotate)
 		expect(t, res, rotation.StatusUnfinished, 3)
 		if w.opens(birth) || w.phase() != "forward" {

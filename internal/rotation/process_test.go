@@ -83,7 +83,10 @@ func (w *world) run(do func(*rotation.Rotation, context.Context) rotation.Result
 	p := w.process()
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	p.stop = stop
+	p.stop = func() {
+		w.stopped = time.Now()
+		stop()
+	}
 	r := p.rotation()
 	for _, set := range inputs {
 		set(r)

@@ -66,6 +66,7 @@ type world struct {
 	lockdb    string
 	rollout   time.Duration // how long a restart takes
 	latency   time.Duration // how long every call takes
+	stopped   time.Time     // when a run was told to stop
 	calls     []string
 	late      []func() // requests that are still under way
 	highest   [2]int64 // epochs seen in the journal and in the served Secret
