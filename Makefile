@@ -18,6 +18,8 @@ test:
 test-here: export PGROTATE_LAB = $(LAB)
 test-here:
 	go test -race -shuffle=on ./...
+	go test -count=1 -v -run EveryFault ./internal/rotation -args -pairs=basic
+	go test -count=1 -v ./internal/rotation/mutants -args -every=25
 	cd lab && go test -race -shuffle=on $$(go list ./... | grep -v /rehearsal)
 	cd lab && go test -race -count=1 -v ./rehearsal
 
