@@ -58,7 +58,7 @@ var everywhere = []remain{
 		`SELECT format('%L in %I', gid, database) FROM pg_prepared_xacts JOIN pg_roles ON rolname = owner WHERE pg_roles.oid = $1 ORDER BY prepared`},
 	{"role %[1]q owns subscriptions %[2]s: they go on writing with its rights",
 		`SELECT quote_ident(subname) FROM pg_subscription WHERE subowner = $1 ORDER BY 1`},
-	{"this server sends its changes to %[2]s: sessions of role %[1]q on a standby are not ended, end them there",
+	{"this server sends its changes to %[2]s: where that is a standby, end the sessions of role %[1]q there too",
 		`SELECT DISTINCT coalesce(nullif(application_name, ''), 'process ' || pid) FROM pg_stat_replication WHERE usesysid IS DISTINCT FROM $1 ORDER BY 1`},
 	{"what role %[1]q owns in other databases than %[3]q was not looked at: %[2]s",
 		`SELECT quote_ident(datname) || ' (' || count(*) || ')' FROM pg_shdepend d JOIN pg_database b ON b.oid = d.dbid WHERE refclassid = 'pg_authid'::regclass
@@ -98,7 +98,11 @@ func (s *session) remains(ctx context.Context, r role) (sentences []string, err 
 	if err := s.row(ctx, "SELECT current_database()::text", nil, &database); err != nil {
 		return nil, s.failed("ask for the name of the database", err)
 	}
-	for _, kind := range slices.Concat(everywhere, here) {
+	jobs, err := s.jobs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, kind := range slices.Concat(everywhere, here, jobs) {
 		names, err := list(ctx, s, pgx.RowTo[string], kind.names, r.oid)
 		switch {
 		case serverError(err) != nil && !s.isLost():
@@ -111,6 +115,25 @@ func (s *session) remains(ctx context.Context, r role) (sentences []string, err 
 		}
 	}
 	return sentences, nil
+}
+
+// jobs are those of pg_cron, where the connected database has it. Its policy
+// shows a role only its own, see https://github.com/citusdata/pg_cron.
+func (s *session) jobs(ctx context.Context) ([]remain, error) {
+	own, err := list(ctx, s, pgx.RowTo[bool], `SELECT row_security_active(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+		WHERE nspname = 'cron' AND relname = 'job'`)
+	if err != nil {
+		return nil, s.failed("look for pg_cron", err)
+	}
+	if len(own) == 0 {
+		return nil, nil
+	}
+	planned := remain{"in database %[3]q pg_cron runs jobs as role %[1]q: %[2]s",
+		"SELECT coalesce(jobname, 'job ' || jobid) FROM cron.job JOIN pg_roles ON rolname = username WHERE pg_roles.oid = $1 ORDER BY jobid"}
+	if own[0] {
+		planned.names = "SELECT 'not known, a superuser sees them in cron.job' WHERE $1 > 0"
+	}
+	return []remain{planned}, nil
 }
 
 // enumerate joins the first of the names.
