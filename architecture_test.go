@@ -29,7 +29,7 @@ var imports = map[string]struct{ ours, theirs []string }{
 }
 
 // testSupport is never linked into the product.
-var testSupport = []string{"internal/labtest", "internal/github/githubtest", "internal/rotation/rotationtest", "internal/rotation/model", "internal/rotation/mutants"}
+var testSupport = []string{"internal/labtest", "internal/labtest/fixture", "internal/github/githubtest", "internal/rotation/rotationtest", "internal/rotation/model", "internal/rotation/mutants"}
 
 // reveals lists the files that may open a secret, and why.
 var reveals = map[string]string{

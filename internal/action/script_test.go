@@ -22,6 +22,7 @@ import (
 	"github.com/pgrotate/pgrotate/internal/action"
 	"github.com/pgrotate/pgrotate/internal/github/githubtest"
 	"github.com/pgrotate/pgrotate/internal/labtest"
+	"github.com/pgrotate/pgrotate/internal/labtest/fixture"
 )
 
 func TestMain(m *testing.M) {
@@ -63,19 +64,20 @@ func TestScenarios(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
-			p, err := newPlatform(context.Background(), lab)
+			made, err := fixture.New(context.Background(), lab)
+			env.Defer(func() { _ = made.Close() })
 			if err != nil {
 				return err
 			}
-			env.Defer(p.close)
-			env.Values["platform"] = p
-			env.Setenv("PASSWORD", p.password)
-			env.Setenv("ROLE", p.name)
-			env.Setenv("PORT", p.port())
-			for name, value := range p.inputs() {
+			env.Values["platform"] = &platform{Platform: made}
+			env.Setenv("PASSWORD", made.Password)
+			env.Setenv("ROLE", made.Name)
+			env.Setenv("PORT", made.Port())
+			inputs, err := made.Inputs()
+			for name, value := range inputs {
 				env.Setenv(name, value)
 			}
-			return nil
+			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "deploy": deploy, "remember": remember, "unchanged": judged((*platform).unchanged), "restored": judged((*platform).restored),
@@ -92,7 +94,7 @@ func judged(judge func(*platform) error) func(*testscript.TestScript, bool, []st
 	return func(ts *testscript.TestScript, neg bool, _ []string) {
 		p := of(ts)
 		err := judge(p)
-		if violations := p.github.Violations(); len(violations) > 0 {
+		if violations := p.GitHub.Violations(); len(violations) > 0 {
 			ts.Fatalf("requests that GitHub does not describe: %v", violations)
 		}
 		if neg && err == nil {
@@ -121,18 +123,18 @@ func deploy(ts *testscript.TestScript, _ bool, args []string) {
 		name, value, _ := strings.Cut(pair, "=")
 		extra = append(extra, corev1.EnvVar{Name: name, Value: value})
 	}
-	ts.Check(of(ts).deploy(args[0], extra...))
+	ts.Check(of(ts).Deploy(args[0], 2, extra...))
 }
 
 func remember(ts *testscript.TestScript, _ bool, _ []string) {
-	before, err := of(ts).look()
+	before, err := of(ts).Look()
 	ts.Check(err)
 	of(ts).before = before
 }
 
 func login(want bool) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, _ bool, args []string) {
-		got, err := of(ts).accepts(args[0])
+		got, err := of(ts).Accepts(args[0])
 		ts.Check(err)
 		if got != want {
 			ts.Fatalf("the database accepts it: %v", got)
@@ -140,22 +142,20 @@ func login(want bool) func(*testscript.TestScript, bool, []string) {
 	}
 }
 
-func ready(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).ready(args[0])) }
+func ready(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).Ready(args[0])) }
 
 func mark(ts *testscript.TestScript, _ bool, args []string) {
-	p := of(ts)
-	d, err := p.cluster.AppsV1().Deployments(p.name).Get(p.ctx, args[0], metav1.GetOptions{})
+	carried, err := of(ts).Mark(args[0])
 	ts.Check(err)
-	annotations := fmt.Sprint(d.Spec.Template.Annotations)
-	if !regexp.MustCompile(args[1]).MatchString(annotations) {
-		ts.Fatalf("the template has %s", annotations)
+	if !regexp.MustCompile(args[1]).MatchString(carried) {
+		ts.Fatalf("the template has %q", carried)
 	}
 }
 
 func addKey(ts *testscript.TestScript, _ bool, args []string) {
 	p := of(ts)
 	key, value, _ := strings.Cut(args[0], "=")
-	_, err := p.cluster.CoreV1().Secrets(p.name).Patch(p.ctx, served, types.MergePatchType,
+	_, err := p.Cluster.CoreV1().Secrets(p.Name).Patch(context.Background(), fixture.Secret, types.MergePatchType,
 		fmt.Appendf(nil, `{"stringData":{%q:%q}}`, key, value), metav1.PatchOptions{})
 	ts.Check(err)
 }
@@ -166,10 +166,10 @@ func several(ts *testscript.TestScript, _ bool, args []string) {
 
 func urlFollows(ts *testscript.TestScript, _ bool, args []string) {
 	p := of(ts)
-	now, err := p.look()
+	now, err := p.Look()
 	ts.Check(err)
-	want := fmt.Sprintf("postgres://%s:%s@db.internal:5432/%s?sslmode=require", p.name, now.Secret.Data["password"], p.name)
-	inGitHub, _ := p.github.Secret(repository+"@production", args[0])
+	want := fmt.Sprintf("postgres://%s:%s@db.internal:5432/%s?sslmode=require", p.Name, now.Served(), p.Name)
+	inGitHub, _ := p.GitHub.Secret(fixture.Repository+"@production", args[0])
 	if string(now.Secret.Data[args[0]]) != want || inGitHub != want {
 		ts.Fatalf("%s does not hold the URL with the served password", args[0])
 	}
@@ -178,19 +178,18 @@ func urlFollows(ts *testscript.TestScript, _ bool, args []string) {
 func fault(ts *testscript.TestScript, _ bool, args []string) {
 	status, err := strconv.Atoi(args[1])
 	ts.Check(err)
-	of(ts).github.Fault(githubtest.Fault{Effect: githubtest.Answer, Method: args[0], Times: -1, Status: status,
+	of(ts).GitHub.Fault(githubtest.Fault{Effect: githubtest.Answer, Method: args[0], Times: -1, Status: status,
 		Header: map[string]string{"X-Accepted-GitHub-Permissions": "secrets=write"}, Body: `{"message":"no","documentation_url":"https://docs.github.com"}`})
 }
 
 func trust(ts *testscript.TestScript, _ bool, _ []string) {
 	p := of(ts)
-	p.superuser = p.lab.PostgresTrustURL
-	ts.Check(p.makeRole(p.superuser))
-	ts.Defer(func() {
-		_ = p.sql(p.lab.PostgresURL, `DROP DATABASE "`+p.name+`" WITH (FORCE)`, `DROP ROLE "`+p.name+`"`, `DROP ROLE "`+p.rotator()+`"`)
-	})
-	ts.Setenv("INPUT_POSTGRES_URL", p.adminURL())
-	ts.Setenv("SUPERUSER_URL", p.superuser)
+	left := p.Superuser
+	ts.Defer(func() { ts.Check(p.DropRole(left)) })
+	p.Superuser = p.Lab.PostgresTrustURL
+	ts.Check(p.MakeRole(p.Superuser))
+	ts.Setenv("INPUT_POSTGRES_URL", p.AdminURL())
+	ts.Setenv("SUPERUSER_URL", p.Superuser)
 }
 
 // process is the program as a script started it.
@@ -235,10 +234,10 @@ func lookPath(path, name string) (string, error) {
 func gated(ts *testscript.TestScript, args []string, meet func()) (g *gate, kubeconfig string) {
 	n, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	g, err = newGate(of(ts).config, n, args[1], args[2], meet)
+	g, err = newGate(of(ts).Config, n, args[1], args[2], meet)
 	ts.Check(err)
 	ts.Defer(g.server.Close)
-	text, err := g.kubeconfig(of(ts).name)
+	text, err := g.kubeconfig(of(ts).Name)
 	ts.Check(err)
 	return g, "INPUT_KUBECONFIG=" + text
 }
