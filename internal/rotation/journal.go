@@ -234,7 +234,7 @@ func complete(c secret.Credential) bool {
 
 func damaged(err error) error {
 	return &failure{class: Refused, text: fmt.Sprintf("read the journal: %v", err),
-		hint: "nothing was changed; see \"a damaged journal\" in the guide before removing it"}
+		hint: "nothing was changed; see \"A damaged journal\" in docs/unfinished.md before removing it"}
 }
 
 // stored is a credential as the journal's data holds it.
