@@ -283,6 +283,9 @@ func TestOpenOutlastsALogin(t *testing.T) {
 	opened := make(chan error, 1)
 	go func() { _, err := d.Open(t.Context(), next); opened <- err }()
 	f.looksFor("virtualxid", opened)
+	if f.stored(f.app.User) != next.Verifier.Reveal() {
+		t.Error("while Open waits, more logins can begin with the other verifier")
+	}
 	close(wire.let)
 	if err := <-answer; !hasCode(err, codeNotPermitted) {
 		t.Errorf("the late login: %v", err)

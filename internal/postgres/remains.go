@@ -29,7 +29,7 @@ const (
 
 // everywhere are the remains in the catalogs that all databases share.
 var everywhere = []remain{
-	{"role %[1]q is %[2]s: whoever had its password may have used that to make other ways in, look at all login roles and at what they may do",
+	{"role %[1]q is %[2]s: whoever had its password may have made other ways in with that, look through all login roles and their rights",
 		`SELECT unnest(array_remove(ARRAY[CASE WHEN rolsuper THEN 'SUPERUSER' END, CASE WHEN rolcreaterole THEN 'CREATEROLE' END,
 			CASE WHEN rolreplication THEN 'REPLICATION (copies of the whole server)' END, CASE WHEN rolbypassrls THEN 'BYPASSRLS (rows that policies hide)' END], NULL))
 			FROM pg_roles WHERE oid = $1`},
@@ -40,7 +40,7 @@ var everywhere = []remain{
 			('pg_signal_backend', 'ends sessions'), ('pg_read_all_settings', 'reads every setting'), ('pg_monitor', 'sees statements and settings'),
 			('pg_read_all_stats', 'sees the statements of others'), ('pg_maintain', 'maintains every table'),
 			('pg_create_subscription', 'makes subscriptions')) AS p (rolname, allows) USING (rolname) ORDER BY allows IS NULL, rolname`},
-	{"login roles %[2]s can act as role %[1]q through membership and change its password: make sure that none of them is the intruder's",
+	{"these login roles can act as role %[1]q and change its password again, make sure that each is yours: %[2]s",
 		`WITH RECURSIVE roles (oid) AS (SELECT member FROM pg_auth_members m WHERE roleid = $1 AND ` + usable + ` UNION
 			SELECT member FROM pg_auth_members m JOIN roles ON roleid = oid WHERE ` + usable + `)
 			SELECT quote_ident(rolname) FROM pg_roles JOIN roles USING (oid) WHERE rolcanlogin AND rolname NOT IN (current_user, session_user) ORDER BY 1`},
@@ -69,23 +69,26 @@ var everywhere = []remain{
 var here = []remain{
 	{"in database %[3]q role %[1]q owns SECURITY DEFINER functions: whoever may call one can act as the role, and change its password again: %[2]s",
 		`SELECT oid::regprocedure::text FROM pg_proc WHERE proowner = $1 AND prosecdef ORDER BY 1`},
-	{"in database %[3]q triggers run code of role %[1]q, or on its tables, with the rights of whoever writes there, the role's own included: %[2]s",
+	{"in database %[3]q these triggers on tables or with code of role %[1]q run as whoever writes there, the role itself included: %[2]s",
 		`SELECT format('%I on %s', tgname, tgrelid::regclass) FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid JOIN pg_proc p ON p.oid = tgfoid
 			WHERE NOT tgisinternal AND (relowner = $1 OR proowner = $1) ORDER BY 1`},
-	{"in database %[3]q event triggers of role %[1]q run with the rights of whoever changes the schema: %[2]s",
+	{"in database %[3]q these event triggers of role %[1]q run as whoever changes the schema: %[2]s",
 		`SELECT quote_ident(evtname) FROM pg_event_trigger e JOIN pg_proc p ON p.oid = evtfoid WHERE evtowner = $1 OR proowner = $1 ORDER BY 1`},
 	{"in database %[3]q rules on what role %[1]q owns rewrite the statements of others: %[2]s",
 		`SELECT format('%I on %s', rulename, ev_class::regclass) FROM pg_rewrite JOIN pg_class c ON c.oid = ev_class WHERE relowner = $1 AND rulename <> '_RETURN' ORDER BY 1`},
 	{"in database %[3]q role %[1]q owns %[2]s: code in them runs for others, read it before you trust it",
-		`SELECT format('%s %s', n, CASE kind WHEN 'f' THEN 'functions' WHEN 'v' THEN 'views' ELSE 'tables' END) FROM (
+		`SELECT format('%s (%s)', CASE kind WHEN 'f' THEN 'functions' WHEN 'v' THEN 'views' ELSE 'tables' END, n) FROM (
 			SELECT CASE WHEN relkind IN ('v', 'm') THEN 'v' ELSE 't' END AS kind, count(*) AS n FROM pg_class
 			WHERE relowner = $1 AND relkind IN ('r', 'p', 'f', 'v', 'm') GROUP BY 1
-			UNION ALL SELECT 'f', count(*) FROM pg_proc WHERE proowner = $1 HAVING count(*) > 0) AS owned ORDER BY kind DESC`},
+			UNION ALL SELECT 'f', count(*) FROM pg_proc WHERE proowner = $1 HAVING count(*) > 0) AS owned ORDER BY kind = 'f', kind`},
 	{"in database %[3]q role %[1]q owns publications %[2]s: whoever subscribed to them may go on reading",
 		`SELECT quote_ident(pubname) FROM pg_publication WHERE pubowner = $1 ORDER BY 1`},
 	{"in database %[3]q the passwords that role %[1]q uses on foreign servers may be known too, change them there: %[2]s",
 		`SELECT quote_ident(srvname) FROM pg_user_mappings WHERE umuser IN (0, $1) AND (umoptions IS NULL OR EXISTS (SELECT FROM unnest(umoptions) o WHERE o LIKE 'password=%'))
 			ORDER BY 1`},
+	{"in database %[3]q role %[1]q has given rights on its tables and schemas, which stay, to %[2]s",
+		`SELECT DISTINCT CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE grantee::regrole::text END FROM (SELECT relowner AS owner, relacl AS acl FROM pg_class
+			UNION ALL SELECT nspowner, nspacl FROM pg_namespace) AS owned, aclexplode(acl) WHERE owner = $1 AND grantee <> $1 ORDER BY 1`},
 	{"in database %[3]q default privileges of role %[1]q give others rights in what it makes from now on: %[2]s",
 		`SELECT DISTINCT CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE grantee::regrole::text END FROM pg_default_acl, aclexplode(defaclacl)
 			WHERE defaclrole = $1 AND grantee <> $1 ORDER BY 1`},
