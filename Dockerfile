@@ -10,15 +10,17 @@ COPY main.go ./
 COPY internal internal
 
 # Static and reproducible: no C library, no paths, no version control stamp, no build id.
+# The second name makes it the post step. A symbolic link: whether COPY keeps a hard link depends on the builder.
 ARG TARGETOS TARGETARCH
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
-    go build -trimpath -buildvcs=false -ldflags '-s -w -buildid=' -o /pgrotate .
+    go build -trimpath -buildvcs=false -ldflags '-s -w -buildid=' -o /image/pgrotate . && \
+    ln -s pgrotate /image/pgrotate-resume
 
 FROM scratch
 
 # GitHub and managed databases are verified with the public certificate authorities.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --from=build /pgrotate /pgrotate
+COPY --from=build /image/ /
 
 # No USER: another user than root cannot write the files that the runner mounts for outputs and summary.
 # https://docs.github.com/en/actions/reference/workflows-and-actions/dockerfile-support#user

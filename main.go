@@ -13,7 +13,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := action.Main(ctx, os.Getenv, os.Stdout)
+	code := action.Main(ctx, os.Args, os.Getenv, os.Stdout)
 	stop()
 	os.Exit(code)
 }

@@ -73,8 +73,16 @@ func TestTheOutputsAreThoseOfTheMetadata(t *testing.T) {
 }
 
 func TestTheImageIsBuiltFromTheDockerfile(t *testing.T) {
-	if diff := cmp.Diff(map[string]string{"using": "docker", "image": "Dockerfile"}, readMetadata(t).Runs); diff != "" {
+	want := map[string]string{"using": "docker", "image": "Dockerfile", "post-entrypoint": "/pgrotate-resume"}
+	if diff := cmp.Diff(want, readMetadata(t).Runs); diff != "" {
 		t.Error(diff)
+	}
+	dockerfile, err := os.ReadFile("Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(dockerfile), "ln -s pgrotate /image"+want["post-entrypoint"]+"\n") {
+		t.Errorf("the image does not have the program under the name %s", want["post-entrypoint"])
 	}
 }
 

@@ -20,11 +20,18 @@ import (
 )
 
 // Main runs the action with the environment that getenv shows and returns the
-// exit code: 0 done or nothing to do; 1 rolled back or committed with unhealthy
-// workloads; 2 nothing touched; 3 journal open or busy. All output goes to stdout.
-func Main(ctx context.Context, getenv func(string) string, stdout io.Writer) (code int) {
+// exit code: 0 done or nothing to do; 1 rolled back unasked or committed with
+// unhealthy workloads; 2 nothing touched; 3 journal open or busy. All output
+// goes to stdout. args is the program's name and nothing else: under the name
+// pgrotate-resume it is the action's post step, see post.go.
+func Main(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) (code int) {
+	unprotected := secret.ProtectProcess()
 	p := newProgram(getenv, stdout)
 	defer p.out.Close()
+	if unprotected != nil {
+		// Told and gone on with: a compromised password is worse than a process that root can dump.
+		p.console.annotate("warning", "pgrotate", unprotected.Error())
+	}
 	defer func() {
 		if cause := recover(); cause != nil {
 			p.console.annotate("error", "pgrotate stopped by a fault of its own", fmt.Sprintf("%v; run it again, or with `command: resume`", cause))
@@ -32,7 +39,11 @@ func Main(ctx context.Context, getenv func(string) string, stdout io.Writer) (co
 			code = 3
 		}
 	}()
-	result, meta := p.run(ctx)
+	if isPostStep(args) {
+		return p.postStep(ctx)
+	}
+	result, meta := p.run(ctx, args[1:])
+	p.forget(result)
 	p.publish(result, meta)
 	return result.ExitCode()
 }
@@ -44,6 +55,7 @@ type program struct {
 	console *console
 	files   *githubactions.Action // outputs and summary, on GitHub or where their files are set
 	config  Config
+	only    string // the rotation that the post step resumes; empty: this is the main step
 }
 
 func newProgram(getenv func(string) string, stdout io.Writer) *program {
@@ -64,16 +76,22 @@ func newProgram(getenv func(string) string, stdout io.Writer) *program {
 }
 
 // run reads the inputs, wires the rotation and performs the command.
-func (p *program) run(ctx context.Context) (rotation.Result, report.Meta) {
+func (p *program) run(ctx context.Context, arguments []string) (rotation.Result, report.Meta) {
 	began := time.Now()
 	in := &inputs{getenv: p.getenv}
+	in.refuse(arguments)
 	p.config = read(in, p.keeper.Keep)
+	if p.only != "" {
+		p.config.resume()
+	}
 	wired := p.wire(ctx, in)
 	defer wired.close()
 	if err := in.invalid(); err != nil {
 		return rotation.Result{Status: rotation.StatusRefused, Began: began, Elapsed: time.Since(began), FailedStep: "inputs", Err: err}, p.meta()
 	}
-	return p.perform(ctx, wired.rotation), p.meta()
+	result := p.perform(ctx, wired.rotation)
+	result.Warnings = append(result.Warnings, p.config.Ignored...)
+	return result, p.meta()
 }
 
 func (p *program) perform(ctx context.Context, r *rotation.Rotation) rotation.Result {
@@ -82,6 +100,8 @@ func (p *program) perform(ctx context.Context, r *rotation.Rotation) rotation.Re
 		return r.Plan(ctx)
 	case "resume":
 		return r.Resume(ctx)
+	case "rollback":
+		return r.Rollback(ctx)
 	}
 	return r.Rotate(ctx)
 }

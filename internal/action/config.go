@@ -6,13 +6,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgrotate/pgrotate/internal/rotation"
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
 // Config is every input of the action, read and validated.
 type Config struct {
 	Command  string
-	Mode     string
+	Mode     string // planned or emergency
 	Strategy string
 	Reason   string
 
@@ -46,14 +47,16 @@ type Config struct {
 	LockTimeout    time.Duration
 	Report         string
 	JobSummary     bool
+
+	Ignored []string // sentences about inputs that this command does not obey
 }
 
 // read reads all inputs. It validates everything that can be judged without
 // asking a server; the problems are left in in.
 func read(in *inputs, keep func(string) secret.Value) Config {
 	c := Config{
-		Command:  in.choice("command", "rotate", "plan", "resume"),
-		Mode:     in.choice("mode", "planned"),
+		Command:  in.choice("command", "rotate", "plan", "resume", "rollback"),
+		Mode:     in.choice("mode", "planned", "emergency"),
 		Strategy: in.choice("strategy", "in-place"),
 		Reason:   oneLine(in.text("reason")),
 
@@ -90,9 +93,31 @@ func read(in *inputs, keep func(string) secret.Value) Config {
 	}
 	c.PostgresCA = readPEM(in, "postgres-ca")
 	c.together(in)
+	c.urgent(in)
 	later(in)
 	return c
 }
+
+// urgent checks what an emergency needs. How an open rotation ends is a matter
+// of its journal: `resume` has no mode.
+func (c *Config) urgent(in *inputs) {
+	switch {
+	case c.Mode != string(rotation.Emergency):
+		return
+	case c.Command == "resume":
+		c.resume()
+		c.Ignored = append(c.Ignored, "`mode: emergency` means nothing to `resume`: the journal says what the open rotation is")
+		return
+	case c.Command == "rollback":
+		in.wrong("mode", "leave `mode` out; `command: rotate` with `mode: emergency` replaces a password that is compromised", "an emergency never goes back, and `command` is %q", c.Command)
+	}
+	if c.Reason == "" {
+		in.wrong("reason", "say what happened in a few words, for example `reason: the password stood in a public build log`", "it is missing, and `mode: emergency` needs it")
+	}
+}
+
+// resume makes c the configuration of a run that only finishes a rotation.
+func (c *Config) resume() { c.Command, c.Mode = "resume", string(rotation.Planned) }
 
 // together checks the inputs that depend on each other.
 func (c Config) together(in *inputs) {

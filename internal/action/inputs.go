@@ -33,6 +33,14 @@ func (in *inputs) wrong(input, hint, format string, args ...any) {
 	in.problems = append(in.problems, &problem{input: input, text: fmt.Sprintf(format, args...), hint: hint})
 }
 
+// refuse says that arguments are not read: who writes `pgrotate plan` must not
+// get a rotation. They are not repeated, one of them may be a secret.
+func (in *inputs) refuse(arguments []string) {
+	if len(arguments) > 0 {
+		in.wrong("command", "set the inputs as environment variables, for example `INPUT_COMMAND=plan`", "the program takes no arguments, and was given %d", len(arguments))
+	}
+}
+
 // blame files the errors of a parser under the input that it read.
 func (in *inputs) blame(input string, err error) {
 	if err == nil {

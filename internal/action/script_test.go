@@ -26,16 +26,19 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"pgrotate": func() {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
-		os.Exit(action.Main(ctx, os.Getenv, os.Stdout))
-	}})
+	testscript.Main(m, map[string]func(){"pgrotate": program, "pgrotate-resume": program})
+}
+
+// program is main, under the name by which a script calls it.
+func program() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(action.Main(ctx, os.Args, os.Getenv, os.Stdout))
 }
 
 // TestInputs runs the scripts that touch nothing outside the process.
 func TestInputs(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata/inputs", Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits}})
+	testscript.Run(t, testscript.Params{Dir: "testdata/inputs", Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "state": handOver}})
 }
 
 // TestScenarios runs the program against real servers. Each script has a role,
@@ -58,6 +61,7 @@ func TestInputs(t *testing.T) {
 //	released CODE                  let it go on and wait for its exit code
 //	together N                     run pgrotate N times at once
 //	inputs FILE VARIABLE           set an input of several lines
+//	state FILE                     set what the runner hands to the post step, from what the main step saved in FILE
 //	url-follows KEY                the key and the environment secret of that name hold the URL with the served password
 func TestScenarios(t *testing.T) {
 	lab := labtest.Open(t)
@@ -83,7 +87,7 @@ func TestScenarios(t *testing.T) {
 			"exits": exits, "deploy": deploy, "remember": remember, "unchanged": judged((*platform).unchanged), "restored": judged((*platform).restored),
 			"consistent": judged((*platform).consistent), "accepts": login(true), "refuses": login(false), "ready": ready, "mark": mark,
 			"secret": addKey, "github": fault, "trust": trust, "killed": killed, "held": held, "released": released, "together": together,
-			"inputs": several, "url-follows": urlFollows,
+			"inputs": several, "state": handOver, "url-follows": urlFollows,
 		},
 	})
 }
@@ -164,6 +168,17 @@ func several(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[1], ts.ReadFile(args[0]))
 }
 
+// savedState is one value in the file that GITHUB_STATE names.
+// https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#multiline-strings
+var savedState = regexp.MustCompile(`(?ms)^(\w+)<<(\S+)\n(.*?)\n?^\S+$`)
+
+// handOver hands the last saved value of each name over, as the runner does.
+func handOver(ts *testscript.TestScript, _ bool, args []string) {
+	for _, saved := range savedState.FindAllStringSubmatch(ts.ReadFile(args[0]), -1) {
+		ts.Setenv("STATE_"+saved[1], saved[3])
+	}
+}
+
 func urlFollows(ts *testscript.TestScript, _ bool, args []string) {
 	p := of(ts)
 	now, err := p.Look()
@@ -206,7 +221,7 @@ func start(ts *testscript.TestScript, more ...string) *process {
 	run := &process{cmd: exec.Command(path), done: make(chan struct{})}
 	run.cmd.Stdout, run.cmd.Stderr, run.cmd.Dir = &run.out, &run.out, ts.Getenv("WORK")
 	run.cmd.Env = []string{"PATH=" + ts.Getenv("PATH")}
-	for _, name := range []string{"GITHUB_API_URL", "GITHUB_REPOSITORY"} {
+	for _, name := range []string{"GITHUB_API_URL", "GITHUB_REPOSITORY", "GITHUB_STATE"} {
 		run.cmd.Env = append(run.cmd.Env, name+"="+ts.Getenv(name))
 	}
 	for _, name := range action.InputNames() {

@@ -117,12 +117,12 @@ func (p *program) wire(ctx context.Context, in *inputs) wired {
 	}
 	c := p.config
 	r := &rotation.Rotation{
-		Lock: t.database, Database: t.database,
+		Mode: rotation.Mode(c.Mode), Lock: t.database, Database: t.database, Lockout: t.database,
 		Journal: t.cluster.Journal(c.Secret), Served: t.cluster.Served(c.Secret, t.mapping),
 		RemoteCopies: t.secrets, Role: c.Role,
 		Keep: p.keeper.Keep, Generate: func() secret.Value { return p.keeper.Generate(c.PasswordLength) },
-		NewID: newID, Now: time.Now, Observe: p.console.Observe,
-		Request: rotation.Request{ID: p.getenv("GITHUB_RUN_ID"), Owner: runURL(p.getenv), Reason: c.Reason},
+		NewID: newID, Now: time.Now, Observe: p.console.Observe, Announce: p.announce,
+		Request: rotation.Request{ID: p.getenv("GITHUB_RUN_ID"), Owner: runURL(p.getenv), Reason: c.Reason, Only: p.only},
 		Policy: rotation.Policy{
 			GoBack: c.OnFailure == "rollback", MinimumAge: c.MinimumAge, KeepPrevious: c.KeepPrevious,
 			LockTimeout: c.LockTimeout, Timeout: c.Timeout, RolloutTimeout: c.RolloutTimeout,
