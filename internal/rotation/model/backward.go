@@ -69,6 +69,6 @@ func (c call) commitBack() {
 	s.journal = journal{version: s.journal.version + 1, epoch: s.journal.epoch, id: ended.id, undo: ended.undo, request: ended.request, remote: !c.ask.Fewer,
 		retire: c.Alternate && s.db.accepted[ended.pending.role] != 0 && c.Mistake != BackLeavesRole}
 	s.moved = !p.put
-	s.dropped = s.dropped || ended.remote && c.ask.Fewer
+	s.dropped = s.dropped || ended.remote && c.ask.Fewer && s.remote != s.served.cred
 	p.journal = s.journal
 }

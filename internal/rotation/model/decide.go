@@ -59,7 +59,7 @@ func (c call) escalate(next *journal) {
 	}
 	switch c.Mistake {
 	case EscalationForgets:
-		next.superseded = [2]cred{}
+		next.previous, next.superseded = cred{}, [2]cred{}
 	case EmergencyLeavesKept:
 		next.previous = last.previous
 	case EmergencyKeepsOld, UndoEmergency:

@@ -101,11 +101,12 @@ func (m Machine) stops(s state, i int, refused bool) []edge {
 	given.runs[i].at = failed
 	m.end(&given, i)
 	out := []edge{{given, "gives up"}}
-	if refused && (p.at != prove && p.at != verify || p.at == verify && s.served.cred != p.journal.pending) {
-		if p.lost && (p.at == check || p.at == alter || p.at == backAlter) {
-			s.runs[i].again(&s)
-			out = append(out, edge{s, "takes the lock again"})
-		}
+	verdict := p.at == prove || p.at == verify && s.served.cred == p.journal.pending
+	switch {
+	case refused && p.lost && p.at.inSession():
+		s.runs[i].again(&s)
+		return append(out, edge{s, "takes the lock again"})
+	case refused && !verdict:
 		return out
 	}
 	if p.journal.emergency && m.Mistake != EmergencyKeepsOld || p.journal.previous.password == 0 {

@@ -51,7 +51,7 @@ func (c call) commit() {
 		s.floor = max(s.floor, ended.pending.password)
 	}
 	s.forgot, s.lostOpen = false, false
-	s.dropped = s.dropped || ended.remote && c.ask.Fewer
+	s.dropped = s.dropped || ended.remote && c.ask.Fewer && s.remote != s.served.cred
 	if c.One {
 		s.made++
 	}

@@ -85,6 +85,8 @@ func (c call) meanwhile() bool {
 	switch c.Mistake {
 	case NoNote:
 		return false
+	case UndoSince:
+		return c.ask.Command != Rollback && served == last && (noted.id != last || noted.open)
 	case NoNoteOfOpen:
 		noted.open = false
 	case NoteServed:

@@ -51,6 +51,7 @@ func foci(faults int8, full bool) []focus {
 	return []focus{
 		{"rotations", meet(Machine{Budget: Budget{Faults: faults, Failures: 1, Takeovers: 1}}, crowd...)},
 		{"rollbacks", meet(Machine{Budget: one}, asks(Rollback, Rollback), asks(Rotate, Rollback), asks(Emergency, Rollback))},
+		{"three at once", only(Machine{Budget: Budget{Takeovers: 1}}, asks(Rotate, Emergency, Rollback))},
 		{"exchanged by hand", only(Machine{Budget: Budget{Faults: 1, Exchanged: 1}}, asks(Rollback, Rotate))},
 		{"started together", append(
 			only(Machine{Budget: one, Together: true, One: true}, asks(Rotate, Rotate), asks(Rotate, Rollback), asks(Rollback, Rollback)),
@@ -58,11 +59,12 @@ func foci(faults int8, full bool) []focus {
 		{"one request", append(
 			only(Machine{Budget: one, One: true}, []Ask{{Request: 1}, {Request: 1}}),
 			only(Machine{Budget: Budget{Faults: 2}}, []Ask{{Command: Emergency}, {Command: Emergency, Request: 2}, {Command: Emergency, Request: 2}})...)},
-		{"restarts", only(Machine{Budget: Budget{Faults: 1, Failures: 1, Late: 1, Restarts: 1}}, asks(Rotate, Rotate))},
+		{"restarts", meet(Machine{Budget: Budget{Faults: 1, Failures: 1, Late: 1, Restarts: 1}}, asks(Rotate, Resume))},
 		{"late writes", append(
-			only(Machine{Budget: Budget{Faults: 1, Failures: 1, Late: 1}}, asks(Rotate, Rotate), asks(Rotate, Emergency), asks(Rotate, Resume)),
+			meet(Machine{Budget: Budget{Faults: 1, Failures: 1, Late: 1}}, asks(Rotate, Rotate), asks(Rotate, Emergency), asks(Rotate, Resume)),
 			only(Machine{Budget: Budget{Faults: 1, Takeovers: 1, Late: 1}}, asks(Rotate, Emergency), asks(Rotate, Resume))...)},
-		{"an attacker", meet(Machine{Budget: Budget{Faults: 1, Takeovers: 1}, Attacker: true}, asks(Emergency), asks(Emergency, Resume), asks(Rotate, Emergency))},
+		{"an attacker", meet(Machine{Budget: Budget{Faults: 1, Takeovers: 1}, Attacker: true},
+			asks(Emergency), asks(Emergency, Resume), asks(Emergency, Emergency), asks(Rotate, Emergency))},
 		{"retirement", only(Machine{Budget: Budget{Faults: 1, Failures: 1, Restarts: 2}, Alternate: true, Unlisted: true, Due: true}, asks(Rotate, Rotate), asks(Rotate, Rollback))},
 		{"deleted journals", meet(Machine{Budget: Budget{Faults: 2, Deleted: 1}}, asks(Rotate, Rotate))},
 		{"Secrets made anew", append(

@@ -48,6 +48,7 @@ const (
 
 	UndoEmergency
 	UndoAny
+	UndoSince
 	UndoUndone
 	RetireInUse
 	ReuseInUse

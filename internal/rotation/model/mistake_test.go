@@ -56,6 +56,7 @@ func seeded() []struct {
 
 		{UndoEmergency, "an emergency can be undone", "rollbacks", "I3 a compromised password works again"},
 		{UndoAny, "what was not rotated last is undone", "exchanged by hand", "I3 a password works"},
+		{UndoSince, "what was rotated after the rollback was asked for is undone", "started together", "I5 runs"},
 		{UndoUndone, "a rollback turns back the rotation of another rollback", "started together", "I8"},
 		{RetireInUse, "a role is retired while pods use it", "retirement", "I6"},
 		{ReuseInUse, "a role gets a new password while pods use it", "retirement", "I6"},

@@ -98,16 +98,14 @@ func (m Machine) do(s state, i int) (state, bool) {
 func (c call) refused() bool {
 	s, p := c.s, c.p
 	switch p.at {
+	case check:
+		return p.lost && c.Mistake != NoLockCheck
 	case lookServed:
 		return p.claimed > 0 && p.journal.epoch != p.claimed
 	case claim, decide, commit, turn, backCommit, tidyCommit:
 		return s.journal.version != p.journal.version && c.Mistake != NoPreconditions
-	case check:
-		return p.lost && c.Mistake != NoLockCheck
 	case fence, turnFence, serve, backServe:
 		return c.fencedOut()
-	case alter, shut, expel, open, revoke, expelFormer, backAlter, backRetire, retire, revert:
-		return p.lost && c.Mistake != AlterWithoutLock
 	case pod0, pod1, backPod0, backPod1:
 		return s.served.cred.password == 0
 	case prove:
@@ -116,6 +114,15 @@ func (c call) refused() bool {
 		return !c.accepts(p.journal.pending) || s.served.cred != p.journal.pending
 	case backVerify:
 		return !c.accepts(p.journal.previous) || s.served.cred != p.journal.previous
+	}
+	return p.lost && p.at.inSession() && c.Mistake != AlterWithoutLock
+}
+
+// inSession tells whether the step is done in the session that holds the lock.
+func (s step) inSession() bool {
+	switch s {
+	case check, alter, shut, expel, open, revoke, expelFormer, backAlter, backRetire, retire, revert:
+		return true
 	}
 	return false
 }
