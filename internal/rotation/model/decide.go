@@ -3,16 +3,18 @@ package model
 // afterFence goes where the journal points, or begins.
 func (c call) afterFence() step {
 	j := &c.p.journal
-	over := c.ask.Command == Emergency && !j.emergency
+	escalates := c.ask.Command == Emergency && !j.emergency
 	switch {
+	case j.phase == idle && c.p.own && c.Mistake == AlterBeforeJournal:
+		return c.alterFirst()
 	case j.phase == idle && c.p.own:
-		return either(c.Mistake == AlterBeforeJournal, c.alterFirst(), decide)
+		return decide
 	case j.phase == idle && c.untidy():
 		return either(c.retires(), retire, rewrite)
 	case j.phase == idle:
 		c.s.wasted = true
 		return done
-	case over, j.phase == forward && c.Mistake == NewPasswordOnResume:
+	case escalates, j.phase == forward && c.Mistake == NewPasswordOnResume:
 		return decide
 	case j.phase == back:
 		return backProbe

@@ -42,7 +42,7 @@ func (c call) raise(epoch int8) {
 func (c call) afterLook() step {
 	j := &c.p.journal
 	switch {
-	case j.phase != idle && c.lacks(j.remote), j.phase == forward && j.emergency && c.ask.Command == Rollback:
+	case j.phase != idle && c.lacks(), j.phase == forward && j.emergency && c.ask.Command == Rollback:
 		return failed
 	case j.phase != idle:
 		return claim
@@ -56,19 +56,19 @@ func (c call) afterLook() step {
 }
 
 // lacks: the record refuses a run whose inputs leave out a recorded target.
-func (c call) lacks(recorded bool) bool {
-	return recorded && c.ask.Fewer && c.Mistake != FewerTargets
+func (c call) lacks() bool {
+	return c.p.journal.remote && c.ask.Fewer && c.Mistake != FewerTargets
 }
 
 // wants tells whether the run has to begin a rotation where none is open.
 func (c call) wants() bool {
-	switch c.ask.Command {
-	case Resume:
+	switch {
+	case c.ask.Command == Resume, c.over():
 		return false
-	case Emergency: // what others made meanwhile is no answer to it
-		return !c.over()
+	case c.ask.Command == Emergency: // what others made meanwhile is no answer to it
+		return true
 	}
-	return !c.over() && !c.meanwhile()
+	return !c.meanwhile()
 }
 
 // over: the request has made its rotation already, whoever finished it.
@@ -82,15 +82,13 @@ func (c call) over() bool {
 // open one.
 func (c call) meanwhile() bool {
 	last, served, noted := c.p.journal.id, c.p.served.id, c.p.noted
-	switch c.Mistake {
-	case NoNote:
+	switch {
+	case c.Mistake == NoNote, c.Mistake == UndoSince && c.ask.Command == Rollback:
 		return false
-	case UndoSince:
-		return c.ask.Command != Rollback && served == last && (noted.id != last || noted.open)
-	case NoNoteOfOpen:
-		noted.open = false
-	case NoteServed:
+	case c.Mistake == NoteServed:
 		return served != noted.served || noted.open && served == noted.id
+	case c.Mistake == NoNoteOfOpen:
+		noted.open = false
 	}
 	return served == last && (noted.id != last || noted.open)
 }
