@@ -2,7 +2,16 @@ package model
 
 import "slices"
 
-// broken names the invariants that do not hold in s.
+// broken names the invariants that do not hold in s:
+//
+//	I1 the password that the served role accepts is in the Secret or the journal
+//	I2 the served credential logs in; in place, once no journal is open
+//	I3 what an emergency was made for never works again and is stored nowhere
+//	I4 a run without faults ends in agreement (see recover.go)
+//	I5 runs that start together, and runs of one request, make one rotation
+//	I6 alternate: what a pod was given logs in; in place: once no journal is open
+//	I7 alternate: a role that is not served is closed or going to be retired
+//	I8 a rollback that ends well has taken out of service what it was to undo
 func (m Machine) broken(s *state) []string {
 	var bad violations
 	m.stored(s, &bad)

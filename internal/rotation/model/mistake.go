@@ -1,6 +1,6 @@
 package model
 
-// Mistake is a rule that the machine leaves out.
+// Mistake is a rule that the machine leaves out; the test says which.
 type Mistake int
 
 // In the order of the machine.

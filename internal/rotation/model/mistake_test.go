@@ -1,20 +1,16 @@
 package model
 
-import (
-	"strings"
-	"testing"
-)
+import "testing"
 
-// seeded are the mistakes: what is left out, the focus that shows it, and the
-// invariant that it breaks.
-func seeded() []struct {
+// seed is a mistake: what is left out, the focus that shows it, and how the
+// invariant begins that it breaks.
+type seed struct {
 	mistake             Mistake
 	what, focus, breaks string
-} {
-	return []struct {
-		mistake             Mistake
-		what, focus, breaks string
-	}{
+}
+
+func seeds() []seed {
+	return []seed{
 		{NoNote, "nothing is noted before the lock", "started together", "I5 runs"},
 		{NoNoteOfOpen, "it is not noted that a rotation is open", "started together", "I5 runs"},
 		{NoteServed, "what is served is noted, and then what is open", "started together", "I5 runs"},
@@ -65,7 +61,7 @@ func seeded() []struct {
 }
 
 func TestEveryMistakeIsCaught(t *testing.T) {
-	all := seeded()
+	all := seeds()
 	if len(all) != int(mistakes)-1 {
 		t.Fatalf("%d of %d mistakes", len(all), int(mistakes)-1)
 	}
@@ -73,7 +69,10 @@ func TestEveryMistakeIsCaught(t *testing.T) {
 	for _, f := range foci(1, false) {
 		near[f.name] = f.machines
 	}
-	for _, seed := range all {
+	for i, seed := range all {
+		if seed.mistake != Mistake(i+1) {
+			t.Fatalf("%q is not in its place", seed.what)
+		}
 		t.Run(seed.what, func(t *testing.T) {
 			for _, m := range near[seed.focus] {
 				m.Mistake = seed.mistake
@@ -82,7 +81,7 @@ func TestEveryMistakeIsCaught(t *testing.T) {
 					return
 				}
 			}
-			t.Errorf("no state breaks %q", strings.TrimSpace(seed.breaks))
+			t.Errorf("no state breaks %q", seed.breaks)
 		})
 	}
 }

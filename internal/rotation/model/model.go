@@ -4,11 +4,14 @@
 // the invariants in every state, and from every state that one run without
 // faults ends in agreement.
 //
-// Read it in the order of the machine: world.go (what there is), look.go (from
-// the note before the lock to the fence), decide.go (what a run sets out to do),
-// forward.go, backward.go and tidy.go (the runbook, its way back, and what a run
-// does that has nothing else to do), order.go (what follows what), faults.go and
-// events.go (what may go wrong, and what others do), invariants.go.
+// Read it in the order of the machine: world.go (what there is), step.go (the
+// calls of a run), look.go (from the note before the lock to the fence),
+// decide.go (what a run sets out to do), forward.go, backward.go and tidy.go (the
+// runbook, its way back, and what a run does that has nothing else to do),
+// order.go (what follows what), faults.go and events.go (what may go wrong, and
+// what others do), invariants.go and recover.go (what must hold). The tests name
+// the machines that are explored, each with a part of the design near to it, and
+// the rules that are left out one at a time, with the invariant that notices.
 //
 // It knows planned rotations, emergencies, rollbacks of finished and unfinished
 // rotations, and resumes, in place and with alternating roles: the kept previous
@@ -26,9 +29,11 @@
 // at once (they follow one another); writes of the journal that arrive late (its
 // compare-and-swap refuses them, as if the run had crashed before); refusals
 // told from unknown outcomes (a run may turn back or give up after either); a
-// journal that is deleted while a run is at work; people who edit a Secret and
-// leave its annotations; sessions that log in between two looks at them;
-// databases that fail over and lose a change.
+// journal that is deleted while a run is at work (a password that is pending then
+// is known to that run alone); a served Secret that is lost with its credential
+// while no rotation is open; people who edit a Secret and leave its annotations;
+// roles that are emptied of sessions only for a moment; databases that fail over
+// and lose a change.
 package model
 
 // Machine is a machine to explore: who meets, and what may go wrong.

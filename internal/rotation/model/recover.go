@@ -1,14 +1,19 @@
 package model
 
 // unsettled lets all runs die and one without faults start, and names what it
-// leaves behind. A resume and a rotate have to end well from everywhere, but for
-// what only a new password heals.
+// leaves behind. Whatever that one is asked for, it has to end well from
+// everywhere, but for what only a new password heals and for what is refused.
 func (m Machine) unsettled(s state) []string {
 	left := s.abandoned()
-	if bad := m.recovers(left, m.healer(&s)); len(bad) > 0 {
-		return bad
+	for _, command := range []Command{m.healer(&s), Rotate, Emergency, Rollback} {
+		if command == Rollback && s.lostOpen {
+			continue // it may turn the next rotation back, which restarts nobody
+		}
+		if bad := m.recovers(left, command); len(bad) > 0 {
+			return bad
+		}
 	}
-	return m.recovers(left, Rotate)
+	return nil
 }
 
 // healer is what a person has to ask for.
@@ -44,9 +49,12 @@ func (m Machine) recovers(s state, command Command) []string {
 // go on: nobody knows that they are to be restarted.
 func (m Machine) differs(s *state, command Command) []string {
 	var bad violations
+	if s.runs[0].at == failed && m.refuses(s, command) {
+		return nil
+	}
 	at, now := s.runs[0].at, s.served.cred
 	by := " (" + command.String() + ")"
-	bad.note(at != done && !m.excused(s, command), "I4 a run without faults fails"+by)
+	bad.note(at != done, "I4 a run without faults fails"+by)
 	bad.note(s.journal.phase != idle, "I4 a run without faults leaves the journal open"+by)
 	bad.note(!s.db.works(now) && !s.tampered(), "I4 a run without faults leaves a served credential that does not log in"+by)
 	bad.note(s.journal.remote && s.remote != now, "I4 a run without faults leaves GitHub with another credential"+by)
@@ -57,7 +65,8 @@ func (m Machine) differs(s *state, command Command) []string {
 	return bad
 }
 
-// excused: a rotate is refused while the role that it would change is in use.
-func (m Machine) excused(s *state, command Command) bool {
-	return command == Rotate && m.Alternate && s.used(m.target(s.served.cred))
+// refuses: a rollback may find nothing that may be undone, and a rotate that the
+// role which it would change is in use.
+func (m Machine) refuses(s *state, command Command) bool {
+	return command == Rollback || command == Rotate && m.Alternate && s.used(m.target(s.served.cred))
 }
