@@ -33,7 +33,7 @@ func (m Machine) arrives(s state) []edge {
 	default:
 		return nil
 	}
-	return []edge{{s, fmt.Sprintf("THE LATE WRITE %v ARRIVES", late.kind)}}
+	return []edge{other(s, fmt.Sprintf("THE LATE WRITE %v ARRIVES", late.kind))}
 }
 
 // restarts: a pod that restarts by itself reads what is served, and its template
@@ -45,7 +45,7 @@ func (m Machine) restarts(s state) []edge {
 			next := s
 			next.pods[i].cred = s.served.cred
 			next.spent.Restarts++
-			out = append(out, edge{next, fmt.Sprintf("POD %d RESTARTS BY ITSELF", i)})
+			out = append(out, other(next, fmt.Sprintf("POD %d RESTARTS BY ITSELF", i)))
 		}
 	}
 	return out
@@ -71,7 +71,7 @@ func (m Machine) byHand(s state) []edge {
 		next.spent.Deleted++
 		next.forgot, next.lostOpen = true, s.journal.phase != idle
 		next.journal = journal{version: s.journal.version + 1}
-		out = append(out, edge{next, "SOMEBODY DELETES THE JOURNAL"})
+		out = append(out, other(next, "SOMEBODY DELETES THE JOURNAL"))
 	}
 	if s.spent.Exchanged < m.Budget.Exchanged && s.journal.phase == idle {
 		next, c := s, cred{s.served.cred.role, s.next}
@@ -80,7 +80,7 @@ func (m Machine) byHand(s state) []edge {
 		next.db.accepted[c.role], next.served, next.floor = c.password, served{cred: c}, c.password
 		next.write(c)
 		next.pods[0].cred, next.pods[1].cred = c, c
-		out = append(out, edge{next, "SOMEBODY EXCHANGES THE PASSWORD BY HAND"})
+		out = append(out, other(next, "SOMEBODY EXCHANGES THE PASSWORD BY HAND"))
 	}
 	return out
 }
@@ -90,10 +90,10 @@ func (m Machine) byHand(s state) []edge {
 func recreated(s state) []edge {
 	s.spent.Recreated++
 	s.served.epoch, s.served.id = 0, 0
-	out := []edge{{s, "SOMEBODY MAKES THE SECRET ANEW"}}
+	out := []edge{other(s, "SOMEBODY MAKES THE SECRET ANEW")}
 	if s.atRest() && s.journal.phase != idle {
 		s.served.cred = cred{}
-		out = append(out, edge{s, "SOMEBODY MAKES THE SECRET ANEW, EMPTY"})
+		out = append(out, other(s, "SOMEBODY MAKES THE SECRET ANEW, EMPTY"))
 	}
 	return out
 }
@@ -107,10 +107,10 @@ func attacks(s state) []edge {
 		switch {
 		case s.db.attacker[role] && password != stolen:
 			next.db.accepted[role] = stolen
-			out = append(out, edge{next, fmt.Sprintf("THE ATTACKER SETS THE PASSWORD OF ROLE %d", role)})
+			out = append(out, other(next, fmt.Sprintf("THE ATTACKER SETS THE PASSWORD OF ROLE %d", role)))
 		case !s.db.attacker[role] && known && !s.db.closed[role]:
 			next.db.attacker[role] = true
-			out = append(out, edge{next, fmt.Sprintf("THE ATTACKER LOGS IN AS ROLE %d", role)})
+			out = append(out, other(next, fmt.Sprintf("THE ATTACKER LOGS IN AS ROLE %d", role)))
 		}
 	}
 	return out

@@ -5,8 +5,25 @@ import "fmt"
 // edge leads to a state, with what happened on the way.
 type edge struct {
 	to    state
-	event string
+	event event
 }
+
+// event is a call of a run, how it went and what the run did then; or, without a
+// call, what somebody else did.
+type event struct {
+	run       int8
+	at        step
+	how, then string
+}
+
+func (e event) String() string {
+	if e.how == "" {
+		return e.then
+	}
+	return fmt.Sprintf("run %d %v%s%s", e.run, e.at, e.how, e.then)
+}
+
+func other(to state, text string) edge { return edge{to, event{then: text}} }
 
 // successors returns every state that may come next; for each run that can
 // move, what happens without a fault comes first.
@@ -27,11 +44,11 @@ func (m Machine) successors(s state) []edge {
 // locks takes the lock, from a live run where that is allowed: its session is
 // ended, and it does not know.
 func (m Machine) locks(s state, i int) []edge {
-	event := fmt.Sprintf("run %d takes the lock", i)
+	text := fmt.Sprintf("run %d takes the lock", i)
 	switch {
 	case s.holder == -1:
 	case s.spent.Takeovers < m.Budget.Takeovers:
-		event = fmt.Sprintf("run %d takes the lock from live run %d", i, s.holder)
+		text = fmt.Sprintf("run %d takes the lock from live run %d", i, s.holder)
 		s.spent.Takeovers++
 		s.runs[s.holder].lost = true
 	default:
@@ -42,23 +59,23 @@ func (m Machine) locks(s state, i int) []edge {
 	if began := &s.began[m.request(i)-1]; m.Runs[i].Command == Emergency && *began == 0 {
 		*began = s.next
 	}
-	return []edge{{s, event}}
+	return []edge{other(s, text)}
 }
 
 // calls makes the next call of run i, in every way in which it may go.
 func (m Machine) calls(s state, i int) []edge {
 	var out []edge
 	p := s.runs[i]
-	add := func(what string, edges ...edge) {
+	add := func(how string, edges ...edge) {
 		for _, e := range edges {
-			out = append(out, edge{e.to, fmt.Sprintf("run %d %v%s%s", i, p.at, what, e.event)})
+			out = append(out, edge{e.to, event{int8(i), p.at, how, e.event.then}})
 		}
 	}
 	after, yes := m.do(s, i)
 	if yes {
 		next := after
 		m.advance(&next, i)
-		add("", edge{next, ""})
+		add(" ", other(next, ""))
 	} else {
 		add(" IS REFUSED: ", m.stops(after, i, true)...)
 	}
@@ -89,7 +106,7 @@ func (m Machine) calls(s state, i int) []edge {
 func (m Machine) crash(s state, i int) edge {
 	s.runs[i].at = dead
 	m.end(&s, i)
-	return edge{s, ""}
+	return other(s, "")
 }
 
 // stops is what a run does after a no or after no answer at all. A no says that
@@ -100,12 +117,12 @@ func (m Machine) stops(s state, i int, refused bool) []edge {
 	given := s
 	given.runs[i].at = failed
 	m.end(&given, i)
-	out := []edge{{given, "gives up"}}
+	out := []edge{other(given, "gives up")}
 	verdict := p.at == prove || p.at == verify && s.served.cred == p.journal.pending
 	switch {
 	case refused && p.lost && p.at.inSession():
 		s.runs[i].again(&s)
-		return append(out, edge{s, "takes the lock again"})
+		return append(out, other(s, "takes the lock again"))
 	case refused && !verdict:
 		return out
 	}
@@ -115,12 +132,12 @@ func (m Machine) stops(s state, i int, refused bool) []edge {
 	if m.mayRevert(&p) {
 		reverted := s
 		reverted.runs[i].at = revert
-		out = append(out, edge{reverted, "puts the former password back"})
+		out = append(out, other(reverted, "puts the former password back"))
 	}
 	if p.at >= probe && p.at <= verify {
 		s.runs[i].turned = true
 		s.runs[i].at = either(m.Mistake == NoTurnFence, turn, turnFence)
-		out = append(out, edge{s, "turns back"})
+		out = append(out, other(s, "turns back"))
 	}
 	return out
 }
@@ -163,5 +180,5 @@ func (m Machine) repeats(s state, i int) []edge {
 		return nil
 	}
 	m.advance(&after, i)
-	return []edge{{after, ""}}
+	return []edge{other(after, "")}
 }

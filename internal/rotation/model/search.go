@@ -16,7 +16,7 @@ type Report struct {
 // a shortest one.
 func (m Machine) Explore(only string) Report {
 	first := start(m)
-	found := search{at: map[state]int32{first: 0}, states: []state{first}, from: []arrival{{-1, ""}}, settled: map[state]bool{}}
+	found := search{at: map[state]int32{first: 0}, states: []state{first}, from: []arrival{{from: -1}}, settled: map[state]bool{}}
 	for here := 0; here < len(found.states); here++ {
 		s := found.states[here]
 		bad := m.broken(&s)
@@ -35,7 +35,7 @@ func (m Machine) Explore(only string) Report {
 
 type arrival struct {
 	from  int32
-	event string
+	event event
 }
 
 type search struct {
@@ -78,7 +78,7 @@ func (s state) abandoned() state {
 func (f *search) way(to int) string {
 	var events []string
 	for at := int32(to); at > 0; at = f.from[at].from {
-		events = append(events, f.from[at].event)
+		events = append(events, strings.TrimSpace(f.from[at].event.String()))
 	}
 	slices.Reverse(events)
 	return strings.Join(events, " > ")
