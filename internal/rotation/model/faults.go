@@ -5,84 +5,108 @@ import "fmt"
 // edge leads to a state, with what happened on the way.
 type edge struct {
 	to    state
-	event string
+	event event
 }
+
+// event is a call of a run, how it went and what the run did then; or, without a
+// call, what somebody else did.
+type event struct {
+	run       int8
+	at        step
+	how, then string
+}
+
+func (e event) String() string {
+	if e.how == "" {
+		return e.then
+	}
+	return fmt.Sprintf("run %d %v%s%s", e.run, e.at, e.how, e.then)
+}
+
+func other(to state, text string) edge { return edge{to, event{then: text}} }
 
 // successors returns every state that may come next; for each run that can
 // move, what happens without a fault comes first.
 func (m Machine) successors(s state) []edge {
 	var out []edge
-	for i := range m.Emergency {
+	for i := range m.Runs {
 		switch at := s.runs[i].at; {
+		case at < lock && s.runs[i].noted == note{} && m.Together && s.made > 0: // too late to start together
 		case at == lock:
 			out = append(out, m.locks(s, i)...)
 		case at < done:
 			out = append(out, m.calls(s, i)...)
 		}
 	}
-	return out
+	return append(out, m.events(s)...)
 }
 
 // locks takes the lock, from a live run where that is allowed: its session is
 // ended, and it does not know.
 func (m Machine) locks(s state, i int) []edge {
-	event := fmt.Sprintf("run %d takes the lock", i)
+	text := fmt.Sprintf("run %d takes the lock", i)
 	switch {
 	case s.holder == -1:
-	case s.takeovers < m.Takeovers:
-		event = fmt.Sprintf("run %d takes the lock from live run %d", i, s.holder)
-		s.takeovers++
+	case s.spent.Takeovers < m.Budget.Takeovers:
+		text = fmt.Sprintf("run %d takes the lock from live run %d", i, s.holder)
+		s.spent.Takeovers++
 		s.runs[s.holder].lost = true
 	default:
 		return nil
 	}
 	s.holder = int8(i)
 	s.runs[i].at = lookJournal
-	if s.runs[i].emergency && s.began[i] == 0 {
-		s.began[i] = s.next
+	if began := &s.began[m.request(i)-1]; m.Runs[i].Command == Emergency && *began == 0 {
+		*began = s.next
 	}
-	return []edge{{s, event}}
+	return []edge{other(s, text)}
 }
 
 // calls makes the next call of run i, in every way in which it may go.
 func (m Machine) calls(s state, i int) []edge {
 	var out []edge
 	p := s.runs[i]
-	add := func(what string, edges ...edge) {
+	add := func(how string, edges ...edge) {
 		for _, e := range edges {
-			out = append(out, edge{e.to, fmt.Sprintf("run %d %v %s%s", i, p.at, what, e.event)})
+			out = append(out, edge{e.to, event{int8(i), p.at, how, e.event.then}})
 		}
 	}
 	after, yes := m.do(s, i)
 	if yes {
 		next := after
 		m.advance(&next, i)
-		add("", edge{next, ""})
+		add(" ", other(next, ""))
 	} else {
-		add("is refused: ", m.stops(after, i, true)...)
+		add(" IS REFUSED: ", m.stops(after, i, true)...)
 	}
-	if p.at == verify && s.failures < m.Failures && !p.lost {
+	if p.at == verify && s.spent.Failures < m.Budget.Failures && !p.lost {
 		failing := s
-		failing.failures++
-		add("says no: ", m.stops(failing, i, false)...)
+		failing.spent.Failures++
+		add(" SAYS NO: ", m.stops(failing, i, false)...)
 	}
-	if s.faults == m.Faults {
+	if sent, ok := m.sendsLate(s, i); ok {
+		add(" IS LATE, DIES", m.crash(sent, i))
+		add(" IS LATE: ", m.stops(sent, i, false)...)
+		add(" IS LATE, is repeated", m.repeats(sent, i)...)
+	}
+	if s.spent.Faults == m.Budget.Faults {
 		return out
 	}
-	s.faults++
-	after.faults++
-	add("CRASHES BEFORE", crash(s, i))
-	add("LOSES THE REQUEST: ", m.stops(s, i, false)...)
+	s.spent.Faults++
+	after.spent.Faults++
+	add(" CRASHES BEFORE", m.crash(s, i))
+	add(" LOSES THE REQUEST: ", m.stops(s, i, false)...)
 	if yes {
-		add("CRASHES AFTER", crash(after, i))
-		add("LOSES THE ANSWER: ", m.stops(after, i, false)...)
+		add(" CRASHES AFTER", m.crash(after, i))
+		add(" LOSES THE ANSWER: ", m.stops(after, i, false)...)
 	}
 	return out
 }
 
-func crash(s state, i int) edge {
-	end(&s, i, dead)
-	return edge{s, ""}
+func (m Machine) crash(s state, i int) edge {
+	s.runs[i].at = dead
+	m.end(&s, i)
+	return other(s, "")
 }
 
 // stops is what a run does after a no or after no answer at all. A no says that
@@ -91,13 +115,15 @@ func crash(s state, i int) edge {
 func (m Machine) stops(s state, i int, refused bool) []edge {
 	p := s.runs[i]
 	given := s
-	end(&given, i, failed)
-	out := []edge{{given, "gives up"}}
-	if refused && p.at != prove && p.at != verify {
-		if p.lost && (p.at == check || p.at == alter || p.at == backAlter) {
-			s.runs[i].again(&s)
-			out = append(out, edge{s, "takes the lock again"})
-		}
+	given.runs[i].at = failed
+	m.end(&given, i)
+	out := []edge{other(given, "gives up")}
+	verdict := p.at == prove || p.at == verify && s.served.cred == p.journal.pending
+	switch {
+	case refused && p.lost && p.at.inSession():
+		s.runs[i].again(&s)
+		return append(out, other(s, "takes the lock again"))
+	case refused && !verdict:
 		return out
 	}
 	if p.journal.emergency && m.Mistake != EmergencyKeepsOld || p.journal.previous.password == 0 {
@@ -106,11 +132,12 @@ func (m Machine) stops(s state, i int, refused bool) []edge {
 	if m.mayRevert(&p) {
 		reverted := s
 		reverted.runs[i].at = revert
-		out = append(out, edge{reverted, "puts the former password back"})
+		out = append(out, other(reverted, "puts the former password back"))
 	}
-	if p.at >= alter && p.at <= verify {
-		s.runs[i].at = turnFence
-		out = append(out, edge{s, "turns back"})
+	if p.at >= probe && p.at <= verify {
+		s.runs[i].turned = true
+		s.runs[i].at = either(m.Mistake == NoTurnFence, turn, turnFence)
+		out = append(out, other(s, "turns back"))
 	}
 	return out
 }
@@ -119,5 +146,39 @@ func (m Machine) stops(s state, i int, refused bool) []edge {
 // pod can have read the new password.
 func (m Machine) mayRevert(p *process) bool {
 	stuck := p.at == serve || p.at == turnFence || p.at == turn
-	return stuck && !m.Alternate && p.sent && !p.shown()
+	shown := call{Machine: m, p: p}.shown()
+	return stuck && !m.Alternate && p.sent && !shown
+}
+
+// sendsLate: the write is given up, and arrives some time later.
+func (m Machine) sendsLate(s state, i int) (state, bool) {
+	c := m.call(&s, i)
+	if s.spent.Late == m.Budget.Late || s.late.kind != 0 {
+		return s, false
+	}
+	s.spent.Late++
+	switch j := &c.p.journal; c.p.at {
+	case serve:
+		s.late = request{serve, served{j.epoch, j.id, j.pending}}
+	case backServe:
+		s.late = request{serve, served{j.epoch, j.former, j.previous}}
+	case remote:
+		s.late = request{remote, served{cred: j.pending}}
+	case backRemote:
+		s.late = request{remote, served{cred: j.previous}}
+	case rewrite:
+		s.late = request{remote, served{cred: c.p.served.cred}}
+	default:
+		return s, false
+	}
+	return s, !(c.ask.Fewer && s.late.kind == remote)
+}
+
+func (m Machine) repeats(s state, i int) []edge {
+	after, yes := m.do(s, i)
+	if !yes {
+		return nil
+	}
+	m.advance(&after, i)
+	return []edge{other(after, "")}
 }

@@ -2,71 +2,88 @@ package model
 
 import "slices"
 
-// broken names the invariants that do not hold in s.
+// broken names the invariants that do not hold in s:
+//
+//	I1 the password that the served role accepts is in the Secret or the journal
+//	I2 the served credential logs in; in place, once no journal is open
+//	I3 what an emergency was made for never works again and is stored nowhere
+//	I4 a run without faults ends in agreement (see recover.go)
+//	I5 runs that start together, and runs of one request, make one rotation
+//	I6 alternate: what a pod was given logs in; in place: once no journal is open
+//	I7 alternate: a role that is not served is closed or going to be retired
+//	I8 a rollback that ends well has taken out of service what it was to undo
 func (m Machine) broken(s *state) []string {
-	var bad []string
-	note := func(broken bool, text string) {
-		if broken && !slices.Contains(bad, text) {
-			bad = append(bad, text)
-		}
-	}
-	role := s.served.cred.role
-	note(s.accepted[role] != 0 && !s.stored(cred{role, s.accepted[role]}), "I1 an accepted password of the served role is stored nowhere")
-	opens := s.login(s.served.cred)
-	note(m.Alternate && !opens, "I2 the served credential does not log in")
-	note(!m.Alternate && !opens && s.journal.phase == idle, "I2 the served credential does not log in and no journal is open")
-	for _, password := range s.accepted {
-		if password == 0 {
-			continue
-		}
-		note(s.burnt&(1<<password) != 0, "I3 a compromised password works again")
-		note(s.journal.phase == idle && !s.wanted && s.compromised&(1<<password) != 0, "I3 a compromised password works after the emergency")
-	}
-	for i, p := range s.runs {
-		for role, password := range s.accepted {
-			older := p.at == done && p.emergency && password != 0 && password < s.began[i]
-			note(older && (m.Alternate || int8(role) == s.served.cred.role), "I3 a password older than a finished emergency works")
-		}
-	}
-	for _, c := range s.pods {
-		note(m.Alternate && s.compromised == 0 && !s.login(c), "I6 a pod has a credential that does not log in")
-		note(!m.Alternate && s.journal.phase == idle && !s.login(c), "I6 a pod has a stale credential and no journal is open")
-	}
+	var bad violations
+	m.stored(s, &bad)
+	m.safe(s, &bad)
+	m.usable(s, &bad)
+	m.wanted(s, &bad)
 	return bad
 }
 
-// stored tells whether the Secret or the journal holds c.
-func (s *state) stored(c cred) bool {
-	j := s.journal
-	return slices.Contains([]cred{s.served.cred, j.pending, j.previous, j.superseded[0], j.superseded[1]}, c)
+type violations []string
+
+func (v *violations) note(broken bool, text string) {
+	if broken && !slices.Contains(*v, text) {
+		*v = append(*v, text)
+	}
 }
 
-// unsettled lets all runs die and one without faults start, and names what it
-// leaves behind.
-func (m Machine) unsettled(s state) []string {
-	s.holder = -1
-	for i := range s.runs {
-		s.runs[i] = process{at: dead}
-	}
-	s.runs[0].at = lock
-	m.Emergency, m.Faults, m.Failures, m.Takeovers = []bool{false}, 0, 0, 0
-	for range 100 {
-		next := m.successors(s)
-		if len(next) == 0 {
-			break
+// stored: nothing is lost.
+func (m Machine) stored(s *state, bad *violations) {
+	role, j := s.served.cred.role, &s.journal
+	accepted := cred{role, s.db.accepted[role]}
+	places := []cred{{role, 0}, {role, stolen}, s.served.cred, j.pending, j.previous, j.superseded[0], j.superseded[1]}
+	bad.note(!slices.Contains(places, accepted), "I1 an accepted password of the served role is stored nowhere")
+	opens := s.db.works(s.served.cred) || s.tampered()
+	bad.note(m.Alternate && !opens, "I2 the served credential does not log in")
+	bad.note(!m.Alternate && !opens && j.phase == idle, "I2 the served credential does not log in and no journal is open")
+}
+
+// tampered: the attacker has set the served role's password, and no emergency
+// has ended since.
+func (s *state) tampered() bool {
+	return s.db.accepted[s.served.cred.role] == stolen && s.floor == 0
+}
+
+// safe: what an emergency was made for stays out.
+func (m Machine) safe(s *state, bad *violations) {
+	j := &s.journal
+	kept := j.previous.password != 0 || j.phase == idle && j.superseded != [2]cred{}
+	bad.note(j.emergency && kept, "I3 the journal keeps a credential that an emergency replaced")
+	for role, password := range s.db.accepted {
+		c := cred{int8(role), password}
+		if s.floor > 0 {
+			bad.note(s.db.attacker[role] || password == stolen && s.db.works(c), "I3 the attacker is in after the emergency")
 		}
-		s = next[0].to
-		if bad := m.broken(&s); len(bad) > 0 {
-			return append(bad, "(while one run without faults recovers)")
+		if password == stolen || !s.db.works(c) {
+			continue
 		}
+		bad.note(s.burnt&(1<<password) != 0, "I3 a compromised password works again")
+		bad.note(j.phase == idle && !s.wanted && s.compromised&(1<<password) != 0, "I3 a compromised password works after the emergency")
+		bad.note(password < s.floor, "I3 a password works that an emergency or a person has replaced")
 	}
-	switch {
-	case s.runs[0].at != done:
-		return []string{"I4 a run without faults does not end: " + s.runs[0].at.String()}
-	case s.journal.phase != idle:
-		return []string{"I4 a run without faults leaves the journal open"}
-	case !s.login(s.served.cred), s.remote != s.served.cred, s.pods != [2]cred{s.served.cred, s.served.cred}:
-		return []string{"I4 a run without faults leaves places that differ"}
+}
+
+// usable: pods have what logs in, and what nobody needs does not.
+func (m Machine) usable(s *state, bad *violations) {
+	atRest := s.journal.phase == idle && !s.lostOpen && !s.tampered()
+	for i, p := range s.pods {
+		listed := !m.Unlisted || i == 0
+		opens := s.db.works(p.cred)
+		bad.note(m.Alternate && s.compromised == 0 && !opens && !m.Attacker, "I6 a pod has a credential that does not log in")
+		bad.note(!m.Alternate && listed && atRest && !opens, "I6 a pod has a stale credential and no journal is open")
 	}
-	return nil
+	other := 1 - s.served.cred.role
+	left := s.db.works(cred{other, s.db.accepted[other]}) && s.db.accepted[other] != stolen && !s.journal.retire
+	bad.note(m.Alternate && atRest && !s.forgot && left, "I7 a role that is not served opens the door, and nobody is going to retire it")
+}
+
+// wanted: every run does what it was asked for, once.
+func (m Machine) wanted(s *state, bad *violations) {
+	bad.note(s.made > 1 && m.One, "I5 runs that have to make one rotation make two")
+	bad.note(s.wasted, "I5 a run writes and has nothing to do")
+	bad.note(s.dropped, "I4 a rotation ends without a target that it has recorded")
+	undoes := !slices.ContainsFunc(m.Runs, func(a Ask) bool { return a.Command != Rollback })
+	bad.note(undoes && m.Together && s.undone && s.served.cred.password == 2, "I8 a rollback ends well, and what it was to undo is served")
 }

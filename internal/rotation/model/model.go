@@ -1,186 +1,101 @@
 // Package model is the state machine of a rotation as an explicit-state model.
-// It searches every interleaving of several runs in which any call may
-// succeed, crash before or after its effect, lose its request or its answer, in
-// which a live run may lose its lock to another and go on without knowing, and
-// in which the proof at the end may fail; it checks the invariants in every
-// state, and from every state that one run without faults ends in agreement.
+// It searches every interleaving of several runs in which any call may succeed,
+// crash before or after its effect, lose its request or its answer; it checks
+// the invariants in every state, and from every state that one run without
+// faults ends in agreement.
 //
-// The planned in-place machine is the one of package rotation, call by call:
-// lock, look at journal and Secret, claim, check of the lock, fence, decide,
-// runbook, commit; the way back behind a fence of its own; the former password
-// put back where the Secret cannot be written; a lost lock taken again. The
-// alternate strategy and the emergency are modelled as they are designed.
+// Read it in the order of the machine: world.go (what there is), step.go (the
+// calls of a run), look.go (from the note before the lock to the fence),
+// decide.go (what a run sets out to do), forward.go, backward.go and tidy.go (the
+// runbook, its way back, and what a run does that has nothing else to do),
+// order.go (what follows what), faults.go and events.go (what may go wrong, and
+// what others do), invariants.go and recover.go (what must hold). The tests name
+// the machines that are explored, each with a part of the design near to it, and
+// the rules that are left out one at a time, with the invariant that notices.
 //
-// It does not know yet: the kept previous credential and the rollback of a
-// finished rotation; a run that looks, finds nothing to do and ends; restart
-// marks, and pods that restart by themselves; requests that arrive late; the
-// NOLOGIN phase of an emergency; the retirement of a role that a planned
-// rotation replaced; a journal or Secret that is deleted or edited by others;
-// inputs that change between runs.
+// It knows planned rotations, emergencies, rollbacks of finished and unfinished
+// rotations, and resumes, in place and with alternating roles: the kept previous
+// credential; runs that start together; restart marks, and pods that restart by
+// themselves or are not restarted by a rotation; writes of the served Secret and
+// of GitHub that arrive late; locks that are taken from a live run; the former
+// password put back where the Secret cannot be written; the lockout of a role
+// against somebody who has sessions of it; retirement; a journal that was
+// deleted, a served Secret that was made anew or exchanged by hand; runs with
+// fewer targets.
+//
+// It does not know: clocks (retire-after may be over at any time, minimum-age and
+// keep-previous never are, and GitHub's updated_at tells any two writes apart);
+// several copies (one of GitHub stands for all) or replicas; restart and GitHub
+// at once (they follow one another); writes of the journal that arrive late (its
+// compare-and-swap refuses them, as if the run had crashed before); refusals
+// told from unknown outcomes (a run may turn back or give up after either); a
+// journal that is deleted while a run is at work (a password that is pending then
+// is known to that run alone); a served Secret that is lost with its credential
+// while no rotation is open; people who edit a Secret and leave its annotations;
+// roles that are emptied of sessions only for a moment; databases that fail over
+// and lose a change.
 package model
 
-// Machine is a machine to explore: what it does, and what may go wrong.
+// Machine is a machine to explore: who meets, and what may go wrong.
 type Machine struct {
+	Runs      []Ask
 	Alternate bool   // two login roles take turns; else one changes its password
-	Emergency []bool // one run for each: whether it is an emergency
-	Faults    int8   // crashes, lost requests and lost answers
-	Failures  int8   // proofs that fail
-	Takeovers int8   // locks that are taken from a live run
-	Mistake   Mistake
+	Budget    Budget // of everything that may go wrong
+
+	Turned   bool // at the start a rotation is open and going back
+	Together bool // every run starts before the first of them has committed
+	One      bool // all runs have to make one rotation
+	Unlisted bool // the second workload is not among those to restart
+	Attacker bool // somebody has the passwords and sessions of all roles
+	Due      bool // retire-after is over
+	Mistake  Mistake
 }
 
-// Mistake is a rule that the machine leaves out.
-type Mistake int
+// Ask is what one run is asked for.
+type Ask struct {
+	Command Command
+	Fewer   bool // its inputs leave GitHub out
+	Request int8 // number of the request, for one that is started again; 0: its own
+}
+
+// Command is what a run does when no rotation is open.
+type Command int8
 
 const (
-	Nothing                 Mistake = iota
-	AlterBeforeJournal              // the password changes before it is written down
-	NewPasswordOnResume             // what is pending is forgotten
-	CommitEarly                     // the journal is closed before the places agree
-	NoFence                         // a claim leaves the served Secret as it is
-	NoPreconditions                 // every write wins
-	AlterWithoutLock                // a run that lost its session still changes passwords
-	EmergencyKeepsOld               // an emergency stores the password that it replaces
-	EscalationForgets               // an emergency drops the open rotation's credentials
-	SecretBeforeAlter               // the pods may read what the database does not know
-	NoLockCheck                     // a claim is not followed by a look at the lock
-	NoEpochCheck                    // an older run may write the served Secret
-	SecondEmergencyAbsorbed         // an emergency that finished another one is content
-	NoRevoke                        // an emergency leaves the replaced role its password
-	BackWithoutRestart              // the way back leaves the pods as they are
-	mistakes
+	Rotate    Command = iota // makes a planned rotation
+	Emergency                // makes one that never goes back
+	Rollback                 // undoes the last one, or turns the open one back
+	Resume                   // only finishes what is open
 )
 
-func (m Mistake) String() string {
-	return [...]string{"nothing", "ALTER ROLE before the journal", "a new password on resume", "commit before the places agree",
-		"no fence of the served Secret", "no preconditions", "ALTER ROLE without the lock", "an emergency keeps the old password",
-		"an escalation forgets the pending credential", "the served Secret before ALTER ROLE", "no check of the lock after the claim",
-		"no check of the epoch", "a second emergency is absorbed", "an emergency does not revoke the other role",
-		"no restart on the way back"}[m]
+func (c Command) String() string {
+	return [...]string{"rotate", "emergency", "rollback", "resume"}[c]
 }
 
-// Mistakes returns every mistake that the invariants must catch.
-func Mistakes() []Mistake {
-	var all []Mistake
-	for m := Nothing + 1; m < mistakes; m++ {
-		all = append(all, m)
+// Budget is how often what may happen.
+type Budget struct {
+	Faults    int8 // crashes, lost requests and lost answers
+	Failures  int8 // proofs that fail
+	Takeovers int8 // locks that are taken from a live run
+	Late      int8 // writes that arrive after their run has given them up
+	Restarts  int8 // pods that restart by themselves
+	Deleted   int8 // journals that somebody deletes
+	Recreated int8 // served Secrets that somebody deletes and makes anew
+	Exchanged int8 // passwords that somebody exchanges by hand, everywhere
+}
+
+// request is the number of what run i was asked for.
+func (m Machine) request(i int) int8 {
+	if r := m.Runs[i].Request; r > 0 {
+		return r
 	}
-	return all
+	return int8(i) + 1
 }
 
-// cred is a login role (0 or 1) and the number of a password; 0: none.
-type cred struct{ role, password int8 }
-
-type phase int8
-
-const (
-	idle phase = iota
-	forward
-	back
-)
-
-type journal struct {
-	version, epoch int8
-	phase          phase
-	emergency      bool
-	noRestart      bool // of the way back
-	generation     int8
-	pending        cred
-	previous       cred
-	superseded     [2]cred
-}
-
-type served struct {
-	epoch int8
-	cred  cred
-}
-
-// step is what a run does next.
-type step int8
-
-const (
-	lock step = iota
-	lookJournal
-	lookServed
-	claim
-	check
-	fence
-	decide
-	probe
-	alter
-	prove
-	serve
-	remote
-	pod0
-	pod1
-	verify
-	revoke
-	commit
-	turnFence
-	turn
-	backProbe
-	backAlter
-	backServe
-	backRemote
-	backPod0
-	backPod1
-	backCommit
-	revert // ALTER ROLE to the former password, without a word in the journal
-	done
-	dead
-	failed
-)
-
-func (s step) String() string {
-	return [...]string{"lock", "look at the journal", "look at the Secret", "claim", "check the lock", "fence", "decide", "probe", "ALTER ROLE",
-		"prove", "serve", "GitHub", "pod 0", "pod 1", "verify", "revoke", "commit", "fence of the way back", "turn back", "back: probe",
-		"back: ALTER ROLE", "back: serve", "back: GitHub", "back: pod 0", "back: pod 1", "back: commit", "put the former password back",
-		"done", "dead", "failed"}[s]
-}
-
-// process is one run and what it knows.
-type process struct {
-	at        step
-	emergency bool
-	journal   journal
-	served    served
-	claimed   int8
-	found     phase // of the journal when it looked
-	lost      bool  // its session is gone, and it does not know
-	live      bool  // the probe said that the credential opens the door
-	mine      bool  // it has begun the rotation that it was asked for
-	sent      bool  // it has sent ALTER ROLE
-	wrote     bool  // it has written the pending credential into the Secret
-}
-
-// state is the whole world. Equal situations are equal values.
-type state struct {
-	accepted    [2]int8 // by each login role
-	served      served
-	journal     journal
-	remote      cred
-	pods        [2]cred
-	holder      int8 // of the lock; -1: nobody
-	runs        [3]process
-	next        int8  // the next new password
-	compromised int16 // bits: passwords that an emergency replaced
-	burnt       int16 // those of them that have stopped working
-	faults      int8
-	failures    int8
-	takeovers   int8
-	wanted      bool    // an emergency was asked for and has not ended
-	began       [3]int8 // the first password that did not exist when the run first took the lock
-}
-
-func (s *state) login(c cred) bool { return c.password != 0 && s.accepted[c.role] == c.password }
-
-func start(m Machine) state {
-	s := state{accepted: [2]int8{1, 2}, served: served{cred: cred{0, 1}}, remote: cred{0, 1}, pods: [2]cred{{0, 1}, {0, 1}}, holder: -1, next: 3}
-	for i := range s.runs {
-		s.runs[i].at = dead
+// target is the role that gets a new password where c is served.
+func (m Machine) target(c cred) int8 {
+	if m.Alternate {
+		return 1 - c.role
 	}
-	for i, emergency := range m.Emergency {
-		s.runs[i] = process{at: lock, emergency: emergency}
-	}
-	return s
+	return c.role
 }

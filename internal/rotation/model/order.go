@@ -2,43 +2,24 @@ package model
 
 // advance moves run i on after a call that was answered with a yes.
 func (m Machine) advance(s *state, i int) {
-	p := &s.runs[i]
-	switch p.at {
-	case fence:
-		m.fromFence(s, p)
-	case decide:
-		p.at = probe
-		if m.Mistake == SecretBeforeAlter {
-			p.at = serve
-		}
-	case probe:
-		p.at = either(p.live, m.afterAlter(), alter)
-	case alter:
-		p.at = m.afterAlter()
-	case prove:
-		p.at = either(m.Mistake == CommitEarly, commit, serve)
-	case serve:
-		p.at = either(m.Mistake == SecretBeforeAlter && !p.sent, alter, remote)
-	case verify:
-		p.at = either(m.Alternate && p.journal.emergency && m.Mistake != NoRevoke, revoke, commit)
-		if m.Mistake == CommitEarly {
-			p.at = done
-		}
-	case commit, backCommit:
-		m.fromCommit(s, p)
-	case turn:
-		p.at = backProbe
-	case backProbe:
-		p.at = either(p.live, backServe, backAlter)
-	case backRemote:
-		p.at = either(p.journal.noRestart, backCommit, backPod0)
-	case revert:
-		p.at = failed
+	c := m.call(s, i)
+	at := c.p.at
+	switch {
+	case at == lookServed:
+		c.p.at = c.afterLook()
+	case at == fence:
+		c.p.at = c.afterFence()
+	case at <= decide:
+		c.p.at++ // the steps are declared in the order in which they follow
+	case at == commit, at == backCommit:
+		c.ended()
+	case at < commit:
+		c.p.at = c.afterForward()
 	default:
-		p.at++ // the steps are declared in the order in which they follow
+		c.p.at = c.afterBackward()
 	}
-	if p.at >= done {
-		end(s, i, p.at)
+	if c.p.at >= done {
+		m.end(s, i)
 	}
 }
 
@@ -49,46 +30,98 @@ func either(yes bool, a, b step) step {
 	return b
 }
 
-// afterAlter: a login role that nobody uses is proven before it is served.
-func (m Machine) afterAlter() step {
+// afterForward is the runbook's order.
+func (c call) afterForward() step {
+	p, emergency := c.p, c.p.journal.emergency
+	switch at := p.at; {
+	case at == probe:
+		return c.afterProbe()
+	case at == alter:
+		return c.accepted()
+	case at == shut && c.Mistake == ExpelFirst:
+		return open
+	case at == expel && c.Mistake == ExpelFirst:
+		return shut
+	case at == open:
+		return c.accepted()
+	case at == prove && c.Mistake == CommitEarly:
+		return commit
+	case at == serve && c.Mistake == SecretBeforeAlter && !p.live:
+		return alter
+	case at == verify && c.Mistake == CommitEarly:
+		return done
+	case at == verify && (!c.Alternate || !emergency || c.Mistake == NoRevoke):
+		return commit
+	}
+	return p.at + 1
+}
+
+// afterProbe changes the password where the database does not accept it, and
+// locks the role out where it is compromised. A role that is closed may have
+// sessions: the lockout begins anew.
+func (c call) afterProbe() step {
+	p, role := c.p, c.p.journal.pending.role
 	switch {
-	case m.Mistake == SecretBeforeAlter:
+	case p.live:
+		return c.accepted()
+	case c.Mistake == SecretBeforeAlter:
+		return serve
+	case !p.journal.emergency, c.Alternate && c.Mistake == TargetOpen:
+		return alter
+	case c.Mistake == ExpelFirst:
+		return expel
+	case c.Mistake == OpenOnly && c.s.db.closed[role] && c.s.db.accepted[role] == p.journal.pending.password:
+		return open
+	}
+	return shut
+}
+
+// accepted: a login role that nobody uses is proven before it is served.
+func (c call) accepted() step {
+	switch p := c.p; {
+	case c.Mistake == SecretBeforeAlter && p.sent:
 		return remote
-	case m.Alternate, m.Mistake == CommitEarly:
+	case c.Alternate, p.journal.emergency, c.Mistake == CommitEarly:
 		return prove
 	}
 	return serve
 }
 
-// fromFence goes where the journal points.
-func (m Machine) fromFence(s *state, p *process) {
-	switch {
-	case p.journal.phase == idle && m.Mistake == AlterBeforeJournal:
-		p.journal.pending, p.journal.previous, p.journal.emergency = cred{m.target(p.served.cred.role), s.next}, p.served.cred, p.emergency
-		s.next++
-		p.at = alter
-	case p.journal.phase == idle, p.emergency && !p.journal.emergency, p.journal.phase == forward && m.Mistake == NewPasswordOnResume:
-		p.at = decide
-	case p.journal.phase == back:
-		p.at = backProbe
+func (c call) afterBackward() step {
+	switch p := c.p; p.at {
+	case backProbe:
+		return either(p.live, backServe, backAlter)
+	case backRemote:
+		return either(p.journal.noRestart, backVerify, backPod0)
+	case backVerify:
+		return either(c.Alternate && c.Mistake != BackLeavesRole, backRetire, backCommit)
+	case retire:
+		return either(c.rewrites(), rewrite, tidyCommit)
+	case tidyCommit:
+		return done
+	case revert:
+		return failed
 	default:
-		p.at = probe
+		return p.at + 1
 	}
 }
 
-// fromCommit ends the run, unless the rotation that it was asked for is still
-// to be made.
-func (m Machine) fromCommit(s *state, p *process) {
-	at := p.at
+// ended ends the run after a commit, unless the rotation that it was asked for
+// is still to be made.
+func (c call) ended() {
+	p, at := c.p, c.p.at
 	p.at = done
 	switch {
-	case at == commit && m.Mistake == CommitEarly:
-		p.at, p.journal.pending = serve, cred{m.target(p.served.cred.role), s.next - 1}
-	case p.emergency && !p.mine && m.Mistake != SecondEmergencyAbsorbed:
+	case at == commit && c.Mistake == CommitEarly:
+		p.at = serve
+	case c.ask.Command == Emergency && p.journal.by != c.request(c.i) && c.Mistake != SecondEmergencyAbsorbed:
 		p.at = decide
-	case at == backCommit && !p.emergency && p.found == back && !p.mine:
-		p.again(s)
-		p.claimed = 0
+	case at == backCommit && (p.turned || c.ask.Command == Rollback && p.journal.undo && c.Mistake != UndoUndone):
+		p.at = failed // not what it was asked for
+	case at == backCommit && c.ask.Command == Rotate && p.found == back:
+		p.noted, p.claimed = note{id: p.journal.id}, 0
+		p.again(c.s)
+		p.at = either(c.Mistake == NoteAnew, noteJournal, lock)
 	}
 }
 
@@ -99,13 +132,23 @@ func (p *process) again(s *state) {
 			s.holder = -1
 		}
 	}
-	*p = process{at: lock, emergency: p.emergency, claimed: p.claimed, mine: p.mine}
+	*p = process{at: lock, claimed: p.claimed, turned: p.turned, noted: p.noted}
 }
 
 // end forgets what a run knew, so that equal situations are equal states.
-func end(s *state, i int, at step) {
+func (m Machine) end(s *state, i int) {
 	if s.holder == int8(i) {
 		s.holder = -1
 	}
-	s.runs[i] = process{at: at, emergency: s.runs[i].emergency}
+	at := s.runs[i].at
+	s.runs[i] = process{at: at}
+	if at != done {
+		return
+	}
+	switch m.Runs[i].Command {
+	case Emergency:
+		s.floor = max(s.floor, s.began[m.request(i)-1])
+	case Rollback:
+		s.undone = true
+	}
 }

@@ -12,17 +12,18 @@ type Report struct {
 }
 
 // Explore searches breadth first and stops at the first state in which an
-// invariant does not hold, so that the way to it is a shortest one.
-func (m Machine) Explore() Report {
+// invariant does not hold whose name begins with only, so that the way to it is
+// a shortest one.
+func (m Machine) Explore(only string) Report {
 	first := start(m)
-	found := search{at: map[state]int32{first: 0}, states: []state{first}, from: []arrival{{-1, ""}}, settled: map[state]bool{}}
+	found := search{at: map[state]int32{first: 0}, states: []state{first}, from: []arrival{{from: -1}}, settled: map[state]bool{}}
 	for here := 0; here < len(found.states); here++ {
 		s := found.states[here]
 		bad := m.broken(&s)
 		if len(bad) == 0 && found.settles(s) {
 			bad = m.unsettled(s)
 		}
-		if len(bad) > 0 {
+		if slices.ContainsFunc(bad, func(text string) bool { return strings.HasPrefix(text, only) }) {
 			return Report{len(found.states), strings.Join(bad, "; ") + ": " + found.way(here)}
 		}
 		for _, e := range m.successors(s) {
@@ -34,7 +35,7 @@ func (m Machine) Explore() Report {
 
 type arrival struct {
 	from  int32
-	event string
+	event event
 }
 
 type search struct {
@@ -56,19 +57,28 @@ func (f *search) add(from int32, e edge) {
 // settles tells whether the recovery from s is still to be tried: it depends on
 // what the runs leave behind, not on them.
 func (f *search) settles(s state) bool {
-	s.runs, s.holder, s.faults, s.failures, s.takeovers = [3]process{}, -1, 0, 0, 0
-	s.began = [3]int8{}
-	if f.settled[s] {
+	left := s.abandoned()
+	if f.settled[left] {
 		return false
 	}
-	f.settled[s] = true
+	f.settled[left] = true
 	return true
+}
+
+// abandoned is s with all its runs dead and nothing to come.
+func (s state) abandoned() state {
+	s.holder, s.late, s.spent = -1, request{}, Budget{}
+	s.began, s.made, s.wasted, s.undone = [4]int8{}, 0, false, false
+	for i := range s.runs {
+		s.runs[i] = process{at: dead}
+	}
+	return s
 }
 
 func (f *search) way(to int) string {
 	var events []string
 	for at := int32(to); at > 0; at = f.from[at].from {
-		events = append(events, f.from[at].event)
+		events = append(events, strings.TrimSpace(f.from[at].event.String()))
 	}
 	slices.Reverse(events)
 	return strings.Join(events, " > ")

@@ -1,0 +1,57 @@
+package model
+
+// Mistake is a rule that the machine leaves out; the test says which.
+type Mistake int
+
+// In the order of the machine.
+const (
+	Nothing Mistake = iota
+
+	NoNote
+	NoNoteOfOpen
+	NoteServed
+	NoteAnew
+	RequestForgotten
+	RequestTooEarly
+	ClaimBeforeLook
+	FewerTargets
+	EpochOfJournal
+	NoLockCheck
+	NoFence
+	NoEpochCheck
+	AnySecret
+	NoPreconditions
+
+	AlterBeforeJournal
+	NewPasswordOnResume
+	AlterWithoutLock
+	SecretBeforeAlter
+	CommitEarly
+	NoTurnFence
+	BackWithoutRestart
+	SameMark
+	RestartMarked
+	NotPending
+	NoComparison
+	AnyTime
+
+	EmergencyKeepsOld
+	EmergencyLeavesKept
+	EscalationForgets
+	SecondEmergencyAbsorbed
+	NoNologin
+	ExpelFirst
+	OpenOnly
+	ClosedIsYes
+	NoRevoke
+	TargetOpen
+
+	UndoEmergency
+	UndoAny
+	UndoSince
+	UndoUndone
+	RetireInUse
+	ReuseInUse
+	BackLeavesRole
+	mistakes
+)
