@@ -26,11 +26,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"pgrotate": program, "pgrotate-resume": program})
+	testscript.Main(m, map[string]func(){"pgrotate": runMain, "pgrotate-resume": runMain})
 }
 
-// program is main, under the name by which a script calls it.
-func program() {
+// runMain is main, under the name by which a script calls it.
+func runMain() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(action.Main(ctx, os.Args, os.Getenv, os.Stdout))
@@ -168,14 +168,19 @@ func several(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[1], ts.ReadFile(args[0]))
 }
 
-// savedState is one value in the file that GITHUB_STATE names.
-// https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#multiline-strings
-var savedState = regexp.MustCompile(`(?ms)^(\w+)<<(\S+)\n(.*?)\n?^\S+$`)
-
 // handOver hands the last saved value of each name over, as the runner does.
+// https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#multiline-strings
 func handOver(ts *testscript.TestScript, _ bool, args []string) {
-	for _, saved := range savedState.FindAllStringSubmatch(ts.ReadFile(args[0]), -1) {
-		ts.Setenv("STATE_"+saved[1], saved[3])
+	rest := ts.ReadFile(args[0])
+	for rest != "" {
+		head, body, _ := strings.Cut(rest, "\n")
+		name, delimiter, ok := strings.Cut(head, "<<")
+		value, after, closed := strings.Cut("\n"+body, "\n"+delimiter+"\n")
+		if !ok || !closed {
+			ts.Fatalf("the runner does not understand %q", rest)
+		}
+		ts.Setenv("STATE_"+name, strings.TrimPrefix(value, "\n"))
+		rest = after
 	}
 }
 
