@@ -12,14 +12,14 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 func TestReportsMatchTheirGoldenFiles(t *testing.T) {
-	for name, res := range cases() {
+	for name, res := range allCases() {
 		t.Run(name, func(t *testing.T) {
-			document, err := JSON(res, usual)
+			document, err := JSON(res, metaOf(name))
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, name+".md", Summary(res, usual))
-			golden(t, name+".txt", Terminal(res, usual))
+			golden(t, name+".md", Summary(res, metaOf(name)))
+			golden(t, name+".txt", Terminal(res, metaOf(name)))
 			golden(t, name+".json", string(document)+"\n")
 		})
 	}

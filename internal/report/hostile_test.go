@@ -18,7 +18,7 @@ import (
 var ours = []string{"p", "table", "tbody", "tr", "th", "td", "code", "ul", "li", "br", "a", "sub", "details", "summary", "html", "head", "body"}
 
 func TestSummaryHoldsOnlyItsOwnElements(t *testing.T) {
-	for name, res := range cases() {
+	for name, res := range allCases() {
 		root, err := html.Parse(strings.NewReader(Summary(res, usual)))
 		if err != nil {
 			t.Fatal(err)
@@ -33,7 +33,7 @@ func TestSummaryHoldsOnlyItsOwnElements(t *testing.T) {
 
 // A blank line ends an HTML block; what follows it would be read as Markdown.
 func TestSummaryReadsNothingOfAServerAsMarkdown(t *testing.T) {
-	for name, res := range cases() {
+	for name, res := range allCases() {
 		for block := range strings.SplitSeq(Summary(res, usual), "\n\n") {
 			markdown := !strings.HasPrefix(block, "<")
 			if markdown && !strings.HasPrefix(block, "### ") && !strings.HasPrefix(block, "#### ") {
@@ -54,7 +54,7 @@ func TestSummaryMentionsNobody(t *testing.T) {
 }
 
 func TestTerminalHoldsNoCommandAndFitsTheScreen(t *testing.T) {
-	for name, res := range cases() {
+	for name, res := range allCases() {
 		for line := range strings.Lines(Terminal(res, usual)) {
 			line = strings.TrimSuffix(line, "\n")
 			if strings.HasPrefix(strings.TrimSpace(line), "::") || strings.Contains(line, "##[") {

@@ -24,14 +24,19 @@ type document struct {
 	Strategy        string           `json:"strategy,omitempty"`
 	Mode            string           `json:"mode,omitempty"`
 	RotationID      string           `json:"rotation_id,omitempty"`
+	Undone          string           `json:"undone,omitempty"`    // rotation that a rollback has undone or is undoing
+	Requested       bool             `json:"requested,omitempty"` // the way back was asked for
+	PostStep        bool             `json:"post_step,omitempty"`
 	RotatedAt       string           `json:"rotated_at,omitempty"` // database clock
 	BeganAt         string           `json:"began_at,omitempty"`
 	ElapsedMS       int64            `json:"elapsed_ms"`
 	RefusedWindowMS *int64           `json:"refused_window_ms,omitempty"` // left out: not measured
 	Reason          string           `json:"reason,omitempty"`
 	FailedStep      string           `json:"failed_step,omitempty"`
-	Findings        []findingInJSON  `json:"findings"` // what went wrong
-	Next            []string         `json:"next"`     // what to do about it
+	Findings        []findingInJSON  `json:"findings"`  // what went wrong
+	Left            []remnantInJSON  `json:"left"`      // what an unfinished emergency has not done
+	Next            []string         `json:"next"`      // what to do about it
+	Lingering       []string         `json:"lingering"` // what a new password does not take away
 	Plan            []lineInJSON     `json:"plan"`
 	Steps           []stepInJSON     `json:"steps"`
 	Workloads       []workloadInJSON `json:"workloads"`
@@ -44,6 +49,12 @@ type document struct {
 type findingInJSON struct {
 	Error string   `json:"error"`
 	Hints []string `json:"hints"`
+}
+
+type remnantInJSON struct {
+	Step   string `json:"step"`
+	Target string `json:"target,omitempty"` // left out: all that the step is about
+	Error  string `json:"error,omitempty"`  // left out: not begun
 }
 
 type lineInJSON struct {
@@ -93,12 +104,13 @@ func JSON(res rotation.Result, meta Meta) ([]byte, error) {
 func (b builder) document() document {
 	return document{
 		SchemaVersion: schemaVersion, Command: b.tidy(b.meta.Command), Status: string(b.Status), ExitCode: b.ExitCode(),
-		Role: b.tidy(b.Username), Secret: b.tidy(b.meta.Secret), Strategy: b.tidy(b.meta.Strategy), Mode: b.tidy(b.meta.Mode),
-		RotationID: b.tidy(b.RotationID), RotatedAt: instant(b.RotatedAt), BeganAt: instant(b.Began), ElapsedMS: b.Elapsed.Milliseconds(),
+		Role: b.tidy(b.Username), Secret: b.tidy(b.meta.Secret), Strategy: b.tidy(b.meta.Strategy), Mode: b.tidy(b.mode()),
+		RotationID: b.tidy(b.RotationID), Undone: b.tidy(b.Undone), Requested: b.Requested, PostStep: b.meta.Post, RotatedAt: instant(b.RotatedAt), BeganAt: instant(b.Began), ElapsedMS: b.Elapsed.Milliseconds(),
 		RefusedWindowMS: windowMillis(b.Result), Reason: b.tidy(b.Reason), FailedStep: b.tidy(b.FailedStep),
 		Findings: convert(b.problems, b.findingInJSON),
-		Next:     convert(b.advice(endingOf(b.Result, b.meta, len(b.problems))), b.tidy),
-		Plan:     convert(b.Plan, b.lineInJSON), Steps: convert(b.Steps, b.stepInJSON),
+		Left:     convert(b.remnants(), b.remnantInJSON), Lingering: convert(b.Lingering, b.tidy),
+		Next: convert(b.advice(endingOf(b.Result, b.meta, len(b.problems))), b.tidy),
+		Plan: convert(b.Plan, b.lineInJSON), Steps: convert(b.Steps, b.stepInJSON),
 		Workloads: convert(b.Workloads, b.workloadInJSON), Copies: convert(b.Copies, b.copyInJSON),
 		Warnings: convert(b.Warnings, b.tidy), RunURL: b.tidy(b.meta.RunURL), Version: b.tidy(b.meta.Version),
 	}
@@ -106,6 +118,10 @@ func (b builder) document() document {
 
 func (b builder) findingInJSON(f finding) findingInJSON {
 	return findingInJSON{b.tidy(f.Text), convert(f.Hints, b.tidy)}
+}
+
+func (b builder) remnantInJSON(r remnant) remnantInJSON {
+	return remnantInJSON{b.tidy(r.Step), b.tidy(r.Target), b.message(r.Err)}
 }
 
 func (b builder) lineInJSON(line rotation.Line) lineInJSON {

@@ -77,9 +77,9 @@ func newPage(res rotation.Result, meta Meta, l limits) page {
 	end := endingOf(res, meta, len(b.problems))
 	p := page{Icon: end.icon, Title: end.title, Meaning: end.meaning, Facts: b.facts(), Foot: b.foot()}
 	if res.ExitCode() != 0 {
-		p.Urgent = telling(b.happened(), b.next(end))
+		p.Urgent = telling(b.happened(), b.left(), b.next(end))
 	}
-	p.Sections = telling(b.plan(), b.steps(), b.workloads(),
+	p.Sections = telling(b.lingering(), b.plan(), b.steps(), b.workloads(),
 		b.copies("GitHub secrets", true), b.copies("Copies in the cluster", false), b.warnings())
 	if res.ExitCode() == 0 {
 		p.Sections = append(p.Sections, telling(b.next(end))...)
@@ -144,10 +144,22 @@ func (b builder) facts() []fact {
 		{b.rotatedName(), b.cell(number, moment(b.RotatedAt))},
 		{"Refused logins", b.cell(prose, b.window())},
 		{"Strategy", b.cell(code, b.meta.Strategy)},
-		{"Mode", b.cell(code, b.meta.Mode)},
+		{"Mode", b.cell(code, b.mode())},
+		{"Undoes", b.cell(code, b.Undone)},
+		{"Run by", b.cell(prose, b.postStep())},
 		{"Took", b.cell(number, span(b.Elapsed))},
 	}
 	return slices.DeleteFunc(all, func(f fact) bool { return f.Value.Text == "" })
+}
+
+func (b builder) mode() string { return modeOf(b.Result, b.meta) }
+
+// postStep names the step that is nowhere in the workflow.
+func (b builder) postStep() string {
+	if b.meta.Post {
+		return "the action's post step: the main step had not ended its rotation"
+	}
+	return ""
 }
 
 // walked says that the run was on the way of a rotation.
@@ -175,6 +187,8 @@ func (b builder) window() string {
 	switch {
 	case b.meta.Strategy != rotation.InPlace || !b.walked() || b.Status == rotation.StatusFailed:
 		return ""
+	case b.RefusedWindow > 0 && b.mode() == string(rotation.Emergency):
+		return "possible for " + span(b.RefusedWindow) + ", measured from closing the role to the end of the restart; every open connection was ended"
 	case b.RefusedWindow > 0:
 		return "possible for " + span(b.RefusedWindow) + ", measured from `ALTER ROLE` to the end of the restart; open connections were not affected"
 	case b.Status == rotation.StatusUnfinished:

@@ -11,10 +11,11 @@ import "github.com/pgrotate/pgrotate/internal/rotation"
 
 // Meta is what a report says about a run beyond its Result.
 type Meta struct {
-	Command  string // rotate, plan or resume
+	Command  string // rotate, plan, resume or rollback
 	Secret   string // name of the served Secret
 	Strategy string
-	Mode     string
+	Mode     string // that was asked for; a Result that has one knows better
+	Post     bool   // the run is the action's post step
 	RunURL   string // of the workflow run; elsewhere who ran the program
 	Version  string // of pgrotate
 	// Scrub takes secrets out of a text before it is escaped and wrapped, after

@@ -49,7 +49,7 @@ func TestAnnotationNamesTheFirstProblemAndItsRemedy(t *testing.T) {
 			"restart deployment/contact-ingest: 1 of 2 pods is not ready after 10m0s\nWhat to do: look at `kubectl -n prod describe deployment contact-ingest`"},
 	}
 	for name, want := range tests {
-		title, message := Annotation(cases()[name])
+		title, message := Annotation(allCases()[name])
 		if title != want.title || message != want.message {
 			t.Errorf("%s: %q\n%s\nwant %q\n%s", name, title, message, want.title, want.message)
 		}

@@ -69,8 +69,10 @@ func (b builder) change(line rotation.Line) cell {
 	switch {
 	case line.Err != nil:
 		return b.cell(bad, b.message(line.Err))
-	case line.Change == "":
+	case line.Change == "" && line.Step == "restart":
 		return cell{Text: "left alone", Kind: aside}
+	case line.Change == "":
+		return cell{Text: "not possible now", Kind: bad} // and no reason to hold an emergency up: its warning says why
 	}
 	return b.cell(prose, line.Change)
 }
