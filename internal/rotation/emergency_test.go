@@ -32,6 +32,22 @@ func TestEmergencyShutsTheCompromisedPasswordOut(t *testing.T) {
 	})
 }
 
+func TestEmergencyServesNothingThatTheDatabaseDoesNotAccept(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.hooks["1 Database.Holds 3"] = func(*process) { w.accepts = w.verifier("of another administrator") }
+		res, _ := w.run(emergency)
+		expect(t, res, rotation.StatusUnfinished, 3)
+		says(t, res.Err, "somebody else changes it")
+		if w.served.keys["password"] != birth {
+			t.Error("the served Secret was written")
+		}
+		res, _ = w.run(resume)
+		w.broken = nil // nobody stores the password of another administrator
+		expect(t, res, rotation.StatusRotated, 0)
+		w.settled(t, "NewPassword1")
+	})
+}
+
 func TestEmergencyWipesTheKeptPassword(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.run(rotate)
