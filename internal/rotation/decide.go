@@ -39,7 +39,7 @@ func (r *run) due() error {
 		return r.undoable()
 	case r.emergency():
 		return nil
-	case r.served.RotationID != r.noted.served, r.noted.open != "" && r.served.RotationID == r.noted.open:
+	case r.served.RotationID == r.state.ID && r.state.ID != "" && (r.noted.id != r.state.ID || r.noted.open):
 		return &nothing{fmt.Sprintf("rotation %s was made while this run waited for the lock", r.served.RotationID)}
 	}
 	if age, since := r.age(); age < r.Policy.MinimumAge {
@@ -262,7 +262,7 @@ func (r *run) turnBack(ctx context.Context) error {
 			return "", err
 		}
 		next.Phase = Back
-		if !r.shown() {
+		if r.untouched() {
 			next.Record.Restart = "none"
 		}
 		if err := r.save(ctx, next); err != nil {

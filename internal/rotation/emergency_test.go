@@ -166,6 +166,16 @@ func TestWriteOfAnotherDuringTheRestartIsWrittenOver(t *testing.T) {
 	})
 }
 
+// The write of a stopped run arrives between this run's own and its proof.
+func TestLateWriteIsNotTakenForOnesOwn(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.hooks["1 "+remote+".Verify 1"] = func(*process) { w.copies[remote] = copied{role, "late", w.tick()} }
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusRotated, 0)
+		w.settled(t, "NewPassword1")
+	})
+}
+
 func TestCopiesAreLeftAloneWhereTheServedPasswordDoesNotLogIn(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.run(rotate)
@@ -324,6 +334,30 @@ func TestRollbackTurnsAnOpenRotationBack(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Who asks for a rollback twice does not want the password back that was to go.
+func TestRollbackFinishesARollback(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.run(rotate)
+		w.script["2 Served.Set 2"] = crashAfter
+		w.run(undo, request("7"))
+		res, _ := w.run(undo, request("7"))
+		expect(t, res, rotation.StatusRotated, 0)
+		w.settled(t, birth)
+	})
+}
+
+func TestRollbackThatFindsARollbackGoingBackEndsThat(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.run(rotate)
+		w.sick = func(_, mark string) bool { return !strings.HasSuffix(mark, "-back") }
+		w.script["2 Journal.Save 3"] = crashAfter
+		w.run(undo)
+		res, _ := w.run(undo)
+		expect(t, res, rotation.StatusRolledBack, 1)
+		w.settled(t, "NewPassword1")
+	})
 }
 
 func TestRollbackIsRefused(t *testing.T) {

@@ -56,7 +56,8 @@ func (r *run) machine(ctx context.Context) error {
 		err := r.turn(ctx)
 		switch {
 		case errors.Is(err, errOwnTurn):
-			r.noted, r.claimed, r.started = nil, 0, false
+			// Not a new look: what others have made since this run's commit is the one that was asked for.
+			r.noted, r.claimed, r.started = &note{id: r.state.ID}, 0, false
 		case err != nil && ClassOf(err) == Lost && lost < relocks && ctx.Err() == nil:
 			lost++
 			r.warn(fmt.Sprintf("the database session that held the lock was lost: %v", err))
@@ -85,24 +86,26 @@ func (r *run) turn(ctx context.Context) error {
 	)
 }
 
-// note is how things stood before the lock was awaited: what has ended since
-// was somebody else's rotation, and need not be made again.
+// note is what the journal said before the lock was awaited: what has ended
+// since was somebody else's rotation, and need not be made again. The served
+// Secret is no part of it: read at another moment, it would say something else.
 type note struct {
-	served string // the rotation id in the served Secret
-	open   string // the rotation that was under way; empty: none
+	id   string // of the last rotation
+	open bool   // it was under way
 }
 
 // lock serialises the runs of one role.
 func (r *run) lock(ctx context.Context) (string, error) {
-	served, err := r.see(ctx)
-	if err != nil {
-		return "", err
-	}
+	var err error
 	if r.state, err = r.read(ctx); err != nil {
 		return "", err
 	}
 	if r.noted == nil {
-		r.noted = r.note(served)
+		r.noted = r.note()
+	}
+	served, err := r.see(ctx)
+	if err != nil {
+		return "", err
 	}
 	base := r.base(served)
 	if base == "" {
@@ -116,13 +119,7 @@ func (r *run) lock(ctx context.Context) (string, error) {
 	return fmt.Sprintf("role %q", base), err
 }
 
-func (r *run) note(served secret.Snapshot) *note {
-	n := &note{served: served.RotationID}
-	if r.state.Phase != Idle {
-		n.open = r.state.ID
-	}
-	return n
-}
+func (r *run) note() *note { return &note{id: r.state.ID, open: r.state.Phase != Idle} }
 
 // base is the role that the lock is about. A Secret that was recreated without
 // its credential does not say; the journal of an open rotation does.
@@ -304,7 +301,9 @@ func (r *run) closed() state {
 	case Idle: // copies were mended
 		return next
 	case Forward:
-		next.Request = r.Request.ID
+		if !r.emergency() || r.mine() { // what it has still to make is not made
+			next.Request = r.Request.ID
+		}
 	case Back:
 		next.Record.Request = ""
 	}

@@ -301,7 +301,8 @@ func (c copyPort) Plan(ctx context.Context, _ secret.Credential) (string, []stri
 
 func (c copyPort) Set(ctx context.Context, cred secret.Credential) error {
 	return c.p.call(ctx, c.name+".Set", func() error {
-		c.p.w.copies[c.name] = copied{cred.User, cred.Password.Reveal(), c.p.w.tick()}
+		c.p.wrote[c.name] = c.p.w.tick()
+		c.p.w.copies[c.name] = copied{cred.User, cred.Password.Reveal(), c.p.wrote[c.name]}
 		c.p.w.writes++
 		return nil
 	})
@@ -310,7 +311,7 @@ func (c copyPort) Set(ctx context.Context, cred secret.Credential) error {
 func (c copyPort) Verify(ctx context.Context, cred secret.Credential) (at time.Time, err error) {
 	err = c.p.call(ctx, c.name+".Verify", func() error {
 		held := c.p.w.copies[c.name]
-		if at = held.at; held.password != cred.Password.Reveal() {
+		if at = c.p.wrote[c.name]; held.at.Before(at) || at.IsZero() {
 			return &failed{"unhealthy", c.name + " was not updated"}
 		}
 		return nil

@@ -35,7 +35,7 @@ func (r *run) lookOnly(ctx context.Context) (string, error) {
 	if r.state, err = r.read(ctx); err != nil {
 		return "", err
 	}
-	r.noted, r.found = &note{served: r.served.RotationID}, r.state.Phase
+	r.noted, r.found = r.note(), r.state.Phase
 	if r.state.Phase != Idle {
 		fate := "resumes"
 		if r.supersedes() {

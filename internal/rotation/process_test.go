@@ -68,6 +68,7 @@ type process struct {
 	session bool // the database session is alive
 	dead    bool
 	seen    map[string]int
+	wrote   map[string]time.Time // when it wrote which copy
 	stop    context.CancelFunc
 }
 
@@ -75,7 +76,7 @@ func (w *world) process() *process {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.processes++
-	return &process{w: w, name: strconv.Itoa(w.processes), seen: map[string]int{}, stop: func() {}}
+	return &process{w: w, name: strconv.Itoa(w.processes), seen: map[string]int{}, wrote: map[string]time.Time{}, stop: func() {}}
 }
 
 // run lets a new process do one thing, and tells whether it lived to see its end.

@@ -227,6 +227,61 @@ func TestSecretRecreatedByHandIsFilled(t *testing.T) {
 	}
 }
 
+// Pods may have read the new password from a Secret that was recreated since.
+func TestWayBackAfterTheSecretWasRecreatedRestartsThePods(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.crashAt(t, "1 Restart "+inPod+" 1")
+		w.served = &servedSecret{uid: w.version(), version: w.version(), created: time.Now(), keys: map[string]string{"other": "stays"}}
+		w.highest[1] = 0
+		res, _ := w.run(undo)
+		expect(t, res, rotation.StatusRolledBack, 0)
+		w.settled(t, birth)
+	})
+}
+
+// The first run commits between the second one's looks at journal and Secret.
+func TestRunThatLooksWhileAnotherCommitsMakesNoSecondRotation(t *testing.T) {
+	for _, at := range []string{"2 Served.Look 1", "2 Lock.Acquire 1"} {
+		for _, before := range []string{"1 Journal.Save 3", "1 Served.Set 2"} {
+			inWorld(t, func(t *testing.T, w *world) {
+				goOn, ended := make(chan struct{}), make(chan struct{})
+				var second rotation.Result
+				w.hooks[at] = func(*process) { <-goOn }
+				w.hooks[before] = func(*process) {
+					go func() {
+						second, _ = w.run(rotate)
+						close(ended)
+					}()
+					synctest.Wait()
+				}
+				res, _ := w.run(rotate)
+				close(goOn)
+				<-ended
+				expect(t, res, rotation.StatusRotated, 0)
+				expect(t, second, rotation.StatusUnchanged, 0)
+				w.settled(t, "NewPassword1")
+			})
+		}
+	}
+}
+
+// Of two runs that wait for a way back, the second is content with what the
+// first one makes after it.
+func TestRunsThatWaitForAWayBackMakeOneRotation(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.sick = func(_, mark string) bool { return mark == "id2" }
+		w.crashAt(t, "1 Journal.Save 3")
+		var second rotation.Result
+		w.hooks["2 Journal.Load 3"] = func(*process) { second, _ = w.run(rotate) } // the lock is free between the two
+		res, _ := w.run(rotate)
+		expect(t, second, rotation.StatusRotated, 0)
+		if res.Status == rotation.StatusRotated {
+			t.Errorf("both made a rotation")
+		}
+		w.settled(t, "NewPassword2")
+	})
+}
+
 func (w *world) crashed(t *testing.T, do func(*rotation.Rotation, context.Context) rotation.Result, call string) {
 	t.Helper()
 	w.script[call] = crashAfter

@@ -133,7 +133,7 @@ func (r *run) stoppedAs(err error) Status {
 	switch class := ClassOf(err); {
 	case class == Busy:
 		return StatusBusy
-	case errors.As(err, new(*mismatch)):
+	case errors.As(err, new(*mismatch)), class == Missing && r.claimed == 0:
 		return StatusRefused
 	case r.unfinished(), r.unsure:
 		return StatusUnfinished
@@ -172,7 +172,7 @@ func (r *run) conclude(turned Phase) {
 		r.result.Status, r.result.Reason = StatusUnchanged, "only copies that somebody else had written were written again"
 		return
 	case Back:
-		r.result.Requested = r.command == rollback && r.because == nil
+		r.result.Requested = r.command == rollback && r.because == nil && r.state.Record.Undoes == ""
 		r.result.Status, r.result.Err = StatusRolledBack, r.because
 		return
 	}

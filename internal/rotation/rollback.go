@@ -7,15 +7,16 @@ import (
 
 // turnsBack tells whether this run was asked to turn the open rotation back.
 func (r *run) turnsBack() bool {
-	return r.command == rollback && !r.started && r.state.Phase == Forward && r.state.Mode == Planned
+	undoing := r.state.Record.Undoes != "" // a rollback itself, which is to be finished
+	return r.command == rollback && !r.started && !undoing && r.state.Phase == Forward && r.state.Mode == Planned
 }
 
 // undoable tells why the last rotation cannot be undone, nil where it can.
 func (r *run) undoable() error {
 	until := r.state.Record.PreviousUntil
 	switch {
-	case r.served.RotationID != r.noted.served && r.served.RotationID != r.noted.open:
-		return undo("rotation %q was made while this run waited for the lock", r.served.RotationID)
+	case r.noted.id != r.state.ID:
+		return undo("rotation %q was made while this run waited for the lock", r.state.ID)
 	case r.state.ID == "":
 		return undo("there is none that the journal knows of")
 	case r.state.Mode == Emergency:

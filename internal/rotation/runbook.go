@@ -171,7 +171,7 @@ func (r *run) stamped(w way) secret.Stamp {
 // it is, the next run finds it as before ALTER ROLE. After a conflict the
 // database is somebody else's matter.
 func (r *run) closeGap(cause error) error {
-	if !r.Policy.GoBack || r.state.Mode != Planned || r.state.Phase != Forward || r.sent.IsZero() || r.shown() || ClassOf(cause) == Conflict {
+	if !r.Policy.GoBack || r.state.Mode != Planned || r.state.Phase != Forward || r.sent.IsZero() || !r.untouched() || ClassOf(cause) == Conflict {
 		return nil
 	}
 	if _, err := r.set(r.last, r.state.Previous); err != nil {
@@ -182,10 +182,11 @@ func (r *run) closeGap(cause error) error {
 	return nil
 }
 
-// shown tells whether the served Secret is known to have held the pending
-// credential, so that pods may have read it.
-func (r *run) shown() bool {
-	return r.wrote || r.served.RotationID == r.state.ID || sameCredential(r.served.Credential, r.state.Pending)
+// untouched tells whether the served Secret is known to be as it was before the
+// rotation, so that no pod can have read the pending credential. One that was
+// recreated meanwhile proves nothing.
+func (r *run) untouched() bool {
+	return !r.wrote && r.served.RotationID == r.state.Former.RotationID && sameCredential(r.served.Credential, r.state.Previous)
 }
 
 // measure notes how long the former password has been refused.
