@@ -8,6 +8,14 @@ CREATE ROLE rotator LOGIN CREATEROLE NOINHERIT;
 -- neither INHERIT nor SET, which would open the role's data.
 GRANT alfred_user TO rotator WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;
 
--- PostgreSQL 15 and earlier: CREATEROLE alone may change every role that is no
--- superuser; there is no way to narrow it.
--- GRANT alfred_user TO rotator WITH ADMIN OPTION;
+-- Emergencies only (`mode: emergency`): the right to end sessions. It covers those
+-- of every role that is no superuser; there is no way to narrow it without giving
+-- rotator the role's data.
+GRANT pg_signal_backend TO rotator WITH INHERIT TRUE;
+
+-- PostgreSQL 15 and earlier: instead of both GRANTs. CREATEROLE alone may change
+-- every role that is no superuser, there is no way to narrow it. Emergencies only:
+-- what a membership allows counts for a role with INHERIT alone, so give rotator no
+-- other membership.
+-- ALTER ROLE rotator INHERIT;
+-- GRANT pg_signal_backend TO rotator;

@@ -52,14 +52,15 @@ func (s *session) expel(ctx context.Context, name string) (int, error) {
 		return 0, err
 	}
 	ended := map[int32]bool{}
-	for found := looks; ; {
+	for quiet := 0; ; {
 		some, err := w.look(ctx, name, ended)
-		if some {
-			found = looks
-		} else if found--; found == 0 || err != nil {
-			return len(ended), err
+		if quiet++; some {
+			quiet = 0
 		}
-		if err := w.pause(ctx, name); err != nil {
+		if err == nil && quiet < looks {
+			err = w.pause(ctx, name)
+		}
+		if err != nil || quiet == looks {
 			return len(ended), err
 		}
 	}

@@ -46,7 +46,11 @@ func TestExpelEndsOtherKinds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer sender.Close(context.Background())
-	leader := f.session(f.app, "SET force_parallel_mode = on")
+	setting := "force_parallel_mode"
+	if f.major() >= 16 {
+		setting = "debug_parallel_query"
+	}
+	leader := f.session(f.app, "SET "+setting+" = on")
 	done := make(chan error, 1)
 	go func() { _, err := leader.Exec(t.Context(), "SELECT pg_sleep(600)"); done <- err }()
 	for _, kind := range []string{"parallel worker", "walsender"} {

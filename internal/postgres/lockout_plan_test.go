@@ -85,6 +85,8 @@ func TestPlanLockoutFindings(t *testing.T) {
 		{name: "its own", admin: f.admin, role: f.admin.User, findings: []string{"the role of `postgres-url` itself"}},
 		{name: "may not end sessions", admin: f.admin, role: f.app.User, findings: []string{fmt.Sprintf("end the sessions of role %q: role %q may not", f.app.User, f.admin.User)},
 			hints: []string{"GRANT pg_signal_backend TO " + quote(f.admin.User)}},
+		{name: "a member without INHERIT", before: "GRANT pg_signal_backend TO " + quote(f.admin.User), admin: f.admin, role: f.app.User,
+			findings: []string{"may not"}, hints: []string{"INHERIT"}},
 		{name: "no right at all", admin: plain, role: f.app.User, findings: []string{"SQLSTATE 42501", "may not"},
 			hints: []string{"CREATEROLE", "GRANT pg_signal_backend TO " + quote(plain.User)}},
 		{name: "a superuser's", admin: f.admin, role: super.User, findings: []string{"SQLSTATE 42501", "it is a superuser, and role"}, hints: []string{"another superuser"}},

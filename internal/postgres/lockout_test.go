@@ -237,6 +237,35 @@ func TestCloseWithoutTheRightToEnd(t *testing.T) {
 	}
 }
 
+// TestCloseBesideAPreparedTransaction: no session holds it, so somebody has to
+// end it by hand, and is told which.
+func TestCloseBesideAPreparedTransaction(t *testing.T) {
+	f := newFixture(t)
+	f.mayEnd()
+	var most int
+	if err := f.super.QueryRow(t.Context(), "SELECT current_setting('max_prepared_transactions')::int").Scan(&most); err != nil {
+		t.Fatal(err)
+	}
+	if most == 0 {
+		return // such a server, as PostgreSQL is by default, has none that could be in the way
+	}
+	gid := "gid_" + rand.Text()
+	f.session(f.app, "BEGIN", alterRole(f.app.User, asItIs, f.fresh().Verifier), "PREPARE TRANSACTION '"+gid+"'")
+	defer f.exec("ROLLBACK PREPARED '" + gid + "'")
+	d := f.locked(f.admin)
+	if err := d.held.exec(t.Context(), "SET lock_timeout = '20ms'"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := d.Close(t.Context(), f.fresh())
+	if classOf(err) == "lost" || !strings.Contains(hintsOf(err), "ROLLBACK PREPARED '"+gid+"'; in database postgres") {
+		t.Errorf("%v, hint %q", err, hintsOf(err))
+	}
+	_, warnings, err := d.PlanLockout(t.Context(), f.app.User)
+	if text := strings.Join(warnings, " "); err != nil || !strings.Contains(text, "has prepared transactions, which can be committed later: '"+gid+"' in postgres") {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
 // late holds back the last message of a login.
 type late struct {
 	net.Conn
@@ -331,10 +360,22 @@ func TestExpelFindsALoginThatIsDrawnOut(t *testing.T) {
 		answer <- err
 	}()
 	f.waitsFor(`SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.objid WHERE l.classid = 'pg_database'::regclass AND datname = $1
-		AND pid NOT IN (SELECT pid FROM pg_stat_activity))`, name)
+		AND pid NOT IN (SELECT pid FROM pg_stat_activity WHERE usename IS NOT NULL))`, name)
 	d, next := f.locked(f.admin), f.fresh()
-	f.emergency(d, next)
-	f.waitsFor("SELECT NOT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.objid WHERE l.classid = 'pg_database'::regclass AND datname = $1)", name)
+	if _, err := d.Close(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Expel(t.Context(), f.app.User); err != nil {
+		t.Fatal(err)
+	}
+	var there bool
+	err := f.super.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.objid WHERE l.classid = 'pg_database'::regclass AND datname = $1)", name).Scan(&there)
+	if err != nil || there {
+		t.Errorf("it is logging in still: %v", err)
+	}
+	if _, err := d.Open(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
 	if err := <-answer; err == nil {
 		t.Error("the session came up")
 	}

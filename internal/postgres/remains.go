@@ -20,8 +20,8 @@ type remain struct {
 
 const (
 	// memberOf are the roles that $1 is a member of, through others too.
-	memberOf = `WITH RECURSIVE roles (oid) AS (SELECT roleid FROM pg_auth_members WHERE member = $1 UNION
-		SELECT roleid FROM pg_auth_members JOIN roles ON member = oid) `
+	memberOf = `WITH RECURSIVE roles (role) AS (SELECT roleid FROM pg_auth_members WHERE member = $1 UNION
+		SELECT roleid FROM pg_auth_members JOIN roles ON member = role) `
 	// usable tells a membership that gives rights from one that only lets grant
 	// it on, which exists since PostgreSQL 16.
 	usable = `coalesce((to_jsonb(m) ->> 'inherit_option')::bool OR (to_jsonb(m) ->> 'set_option')::bool, true)`
@@ -34,19 +34,19 @@ var everywhere = []remain{
 			CASE WHEN rolreplication THEN 'REPLICATION (copies of the whole server)' END, CASE WHEN rolbypassrls THEN 'BYPASSRLS (rows that policies hide)' END], NULL))
 			FROM pg_roles WHERE oid = $1`},
 	{"role %[1]q is a member of %[2]s: whatever was done with their rights stays",
-		memberOf + `SELECT quote_ident(rolname) || coalesce(' (' || allows || ')', '') FROM pg_roles JOIN roles USING (oid) LEFT JOIN (VALUES
+		memberOf + `SELECT quote_ident(rolname) || coalesce(' (' || allows || ')', '') FROM pg_roles JOIN roles ON role = oid LEFT JOIN (VALUES
 			('pg_read_all_data', 'reads every table'), ('pg_write_all_data', 'writes every table'), ('pg_read_server_files', 'reads files of the server'),
 			('pg_write_server_files', 'writes files of the server'), ('pg_execute_server_program', 'runs programs on the server'),
 			('pg_signal_backend', 'ends sessions'), ('pg_read_all_settings', 'reads every setting'), ('pg_monitor', 'sees statements and settings'),
 			('pg_read_all_stats', 'sees the statements of others'), ('pg_maintain', 'maintains every table'),
 			('pg_create_subscription', 'makes subscriptions')) AS p (rolname, allows) USING (rolname) ORDER BY allows IS NULL, rolname`},
 	{"these login roles can act as role %[1]q and change its password again, make sure that each is yours: %[2]s",
-		`WITH RECURSIVE roles (oid) AS (SELECT member FROM pg_auth_members m WHERE roleid = $1 AND ` + usable + ` UNION
-			SELECT member FROM pg_auth_members m JOIN roles ON roleid = oid WHERE ` + usable + `)
-			SELECT quote_ident(rolname) FROM pg_roles JOIN roles USING (oid) WHERE rolcanlogin AND rolname NOT IN (current_user, session_user) ORDER BY 1`},
+		`WITH RECURSIVE roles (role) AS (SELECT member FROM pg_auth_members m WHERE roleid = $1 AND ` + usable + ` UNION
+			SELECT member FROM pg_auth_members m JOIN roles ON roleid = role WHERE ` + usable + `)
+			SELECT quote_ident(rolname) FROM pg_roles JOIN roles ON role = oid WHERE rolcanlogin AND rolname NOT IN (current_user, session_user) ORDER BY 1`},
 	{"role %[1]q has ADMIN OPTION on %[2]s: whoever had its password may have made others members of these",
 		memberOf + `SELECT DISTINCT quote_ident(r.rolname) FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
-			WHERE m.admin_option AND (m.member = $1 OR m.member IN (SELECT oid FROM roles)) ORDER BY 1`},
+			WHERE m.admin_option AND (m.member = $1 OR m.member IN (SELECT role FROM roles)) ORDER BY 1`},
 	{"role %[1]q has granted memberships, which stay: %[2]s",
 		`SELECT DISTINCT format('%I to %I', r.rolname, m.rolname) FROM pg_auth_members a JOIN pg_roles r ON r.oid = a.roleid JOIN pg_roles m ON m.oid = a.member
 			WHERE a.grantor = $1 ORDER BY 1`},

@@ -31,6 +31,7 @@ password_encryption = 'scram-sha-256'
 shared_preload_libraries = 'pg_stat_statements'
 pg_stat_statements.track = 'all'
 log_statement = 'all'
+max_prepared_transactions = 4
 log_line_prefix = '%%m [%%p] %%q%%u@%%d %%a %%h '
 log_checkpoints = off
 `
