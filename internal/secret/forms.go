@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"html"
 	"net/url"
 	"slices"
 	"strings"
@@ -15,7 +16,7 @@ const shortestForm = 6
 
 // forms returns the ways in which s may appear in text: itself, each of its
 // lines, base64 (both alphabets, at the three alignments it has inside a
-// longer text), hex, and its URL, JSON, SQL and backslash escapes.
+// longer text), hex, and its URL, JSON, HTML, XML, SQL and backslash escapes.
 func forms(s string) []string {
 	if s == "" {
 		return nil
@@ -66,10 +67,14 @@ func escapes(s string) []string {
 		return nil
 	}
 	plain := strings.NewReplacer(`\u0026`, "&", `\u003c`, "<", `\u003e`, ">").Replace(string(quoted))
+	markup := html.EscapeString(s)
 	user := url.UserPassword("", s).String() // ":escaped"
 	return []string{
 		strings.Trim(string(quoted), `"`), strings.Trim(plain, `"`),
 		url.QueryEscape(s), url.PathEscape(s), strings.TrimPrefix(user, ":"),
+		markup, strings.ReplaceAll(markup, "\x00", "\uFFFD"), // as html/template's functions do
+		strings.NewReplacer("\x00", "\uFFFD", "+", "&#43;").Replace(markup), // as its templates do
+		strings.NewReplacer("&#34;", "&quot;", "&#39;", "&apos;").Replace(markup),
 		strings.ReplaceAll(s, `'`, `''`),
 		strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s),
 		strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s),

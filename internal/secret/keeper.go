@@ -79,12 +79,16 @@ func (k *Keeper) Scrub(s string) string {
 	for _, form := range k.forms {
 		s = strings.ReplaceAll(s, form, "***")
 	}
+	if strings.ContainsAny(s, "\n\r") {
+		s = k.scrubRests(k.scrubWrapped(s))
+	}
 	return s
 }
 
 // Writer returns a writer that scrubs whole lines before they reach w. A
-// secret that spans two writes of one line is found; Close writes an
-// unfinished last line.
+// secret that spans two writes is found, also where it is wrapped: a line that
+// may end with the beginning of one is kept back until the next comes. Close
+// writes what is left.
 func (k *Keeper) Writer(w io.Writer) io.WriteCloser { return &scrubber{keeper: k, w: w} }
 
 type scrubber struct {
@@ -99,7 +103,7 @@ func (s *scrubber) Write(p []byte) (int, error) {
 	defer s.mu.Unlock()
 	s.rest = append(s.rest, p...)
 	end := bytes.LastIndexByte(s.rest, '\n') + 1
-	if err := s.flush(end); err != nil {
+	if err := s.flush(s.keeper.whole(string(s.rest[:end]))); err != nil {
 		return 0, err
 	}
 	return len(p), nil

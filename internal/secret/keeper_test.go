@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
+	"html/template"
 	"math"
 	"net/url"
 	"slices"
@@ -32,9 +34,19 @@ var encodings = map[string]func(s string) string{
 	"URL user":      func(s string) string { return strings.TrimPrefix(url.UserPassword("", s).String(), ":") },
 	"JSON":          func(s string) string { return strings.Trim(encoded(s, true), `"`) },
 	"JSON for HTML": func(s string) string { return strings.Trim(encoded(s, false), `"`) },
-	"SQL":           func(s string) string { return strings.ReplaceAll(s, `'`, `''`) },
-	"libpq":         func(s string) string { return strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) },
-	"shell":         func(s string) string { return strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) },
+	"HTML":          html.EscapeString,
+	"HTML template": template.HTMLEscapeString,
+	"HTML by html/template": func(s string) string {
+		var out bytes.Buffer
+		_ = template.Must(template.New("").Parse("{{.}}")).Execute(&out, s) // writing to memory
+		return out.String()
+	},
+	"XML": func(s string) string {
+		return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&apos;").Replace(s)
+	},
+	"SQL":   func(s string) string { return strings.ReplaceAll(s, `'`, `''`) },
+	"libpq": func(s string) string { return strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) },
+	"shell": func(s string) string { return strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) },
 }
 
 func encoded(s string, plain bool) string {
@@ -187,6 +199,71 @@ func TestWriterFindsASecretInTwoWrites(t *testing.T) {
 	}
 }
 
+// TestWrappedFormsAreFound breaks every form at every place, as base64 -w, PEM
+// and YAML do, and writes the text line by line.
+func TestWrappedFormsAreFound(t *testing.T) {
+	const s = "Wrapped4Password7Longer"
+	for name, encode := range encodings {
+		form := encode(s)
+		for cut := 1; cut < len(form); cut++ {
+			for _, between := range []string{"\n", "\r\n", "\n    "} {
+				k := secret.NewKeeper(nil)
+				k.Keep(s)
+				var out bytes.Buffer
+				w := k.Writer(&out)
+				for line := range strings.Lines("key: " + form[:cut] + between + form[cut:] + "\nnext\n") {
+					fmt.Fprint(w, line)
+				}
+				w.Close()
+				if text := out.String(); longestShared(text, form) > 2 || !strings.HasSuffix(text, "\nnext\n") {
+					t.Errorf("%s cut at %d by %q: %q", name, cut, between, text)
+				}
+			}
+		}
+	}
+}
+
+// longestShared is the length of the longest part of form that text holds.
+func longestShared(text, form string) int {
+	longest := 0
+	for i := range form {
+		for n := longest + 1; i+n <= len(form) && strings.Contains(text, form[i:i+n]); n++ {
+			longest = n
+		}
+	}
+	return longest
+}
+
+func TestFormsOverManyLinesAreFound(t *testing.T) {
+	long := strings.Repeat("0123456789abcdef", 20)
+	k := secret.NewKeeper(nil)
+	k.Keep(long)
+	var out bytes.Buffer
+	w := k.Writer(&out)
+	for i := 0; i < len(long); i += 64 {
+		fmt.Fprintln(w, long[i:i+64])
+	}
+	fmt.Fprintln(w, "end")
+	w.Close()
+	if want := "***\n***\n***\n***\n***\nend\n"; out.String() != want {
+		t.Errorf("%q, want %q", out.String(), want)
+	}
+}
+
+// A reader who watches must see a line when it is written.
+func TestOrdinaryLinesAreNotKeptBack(t *testing.T) {
+	k := secret.NewKeeper(nil)
+	k.Keep(hidden)
+	var out bytes.Buffer
+	w := k.Writer(&out)
+	for _, line := range []string{"ready\n", "it ends with Hi\n", "restart: 2 of 2 pods ready\n"} {
+		out.Reset()
+		if fmt.Fprint(w, line); out.String() != line {
+			t.Errorf("%q was written as %q", line, out.String())
+		}
+	}
+}
+
 func TestWriterKeepsTheLastLineUntilItIsClosed(t *testing.T) {
 	k := secret.NewKeeper(nil)
 	k.Keep(hidden)
@@ -237,6 +314,17 @@ func TestKeeperIsUsedByManyAtOnce(t *testing.T) {
 	}
 }
 
+// inPieces writes text in pieces of n bytes.
+func inPieces(k *secret.Keeper, text string, n int) string {
+	var out bytes.Buffer
+	w := k.Writer(&out)
+	for piece := range slices.Chunk([]byte(text), n) {
+		_, _ = w.Write(piece)
+	}
+	_ = w.Close()
+	return out.String()
+}
+
 // FuzzScrub puts a secret, encoded in each way, between two texts. A secret with
 // an asterisk is left out: it can be part of the placeholder.
 func FuzzScrub(f *testing.F) {
@@ -256,8 +344,11 @@ func FuzzScrub(f *testing.F) {
 			if form != s && len(form) < 6 {
 				continue
 			}
-			if got := k.Scrub(before + form + after); strings.Contains(got, form) {
-				t.Errorf("%s of %q: %q still holds %q", name, s, got, form)
+			text := before + form + after
+			for by, got := range map[string]string{"Scrub": k.Scrub(text), "Writer": inPieces(k, text, 1+len(before)%7)} {
+				if strings.Contains(got, form) {
+					t.Errorf("%s of %q by %s: %q still holds %q", name, s, by, got, form)
+				}
 			}
 		}
 	})

@@ -5,9 +5,12 @@ import (
 	"encoding/gob"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"html/template"
 	"log/slog"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -63,13 +66,14 @@ func wantHidden(t *testing.T, doing, text string) {
 
 func TestNoVerbPrintsASecret(t *testing.T) {
 	for name, shape := range shapes() {
-		for _, verb := range "vsqxXdTtbcoOUeEfFgGpw" {
+		for _, verb := range "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" {
 			for _, flags := range []string{"", "+", "#", " ", "0", "-", "+#", "# ", "40", "-40", ".3", "40.3", "#40"} {
 				format := "%" + flags + string(verb)
 				wantHidden(t, name+" by "+format, fmt.Sprintf(format, shape))
 			}
 		}
-		wantHidden(t, name, fmt.Sprint(shape)+fmt.Sprintln(shape)+fmt.Errorf("wrap: %v", shape).Error())
+		wrapped := fmt.Errorf("wrap: %v", shape)
+		wantHidden(t, name, fmt.Sprint(shape)+fmt.Sprintln(shape)+wrapped.Error()+errors.Join(wrapped, wrapped).Error()+fmt.Sprintf("%+v", errors.Join(wrapped)))
 	}
 }
 
@@ -103,6 +107,9 @@ func TestLogsShowThePlaceholder(t *testing.T) {
 type (
 	field        struct{ V secret.Value }
 	pointerField struct{ V *secret.Value }
+	attribute    struct {
+		V secret.Value `xml:"v,attr" json:"v,omitempty" yaml:"v,omitempty"`
+	}
 )
 
 func TestEncodersRefuse(t *testing.T) {
@@ -110,7 +117,7 @@ func TestEncodersRefuse(t *testing.T) {
 		"json": json.Marshal, "xml": xml.Marshal, "gob": encodeGob, "yaml": yaml.Marshal, "yaml v3": yamlv3.Marshal,
 	} {
 		v := secret.New(hidden)
-		for name, shape := range map[string]any{"value": v, "pointer": &v, "slice": []secret.Value{v}, "field": field{v}, "pointer field": pointerField{&v}} {
+		for name, shape := range map[string]any{"value": v, "pointer": &v, "slice": []secret.Value{v}, "field": field{v}, "pointer field": pointerField{&v}, "attribute": attribute{v}} {
 			text, err := caught(encode, shape)
 			if err == nil || !strings.Contains(err.Error(), "encode a secret: refused") {
 				t.Errorf("%s of a %s: %q, %v", encoder, name, text, err)
@@ -137,6 +144,27 @@ func caught(encode func(any) ([]byte, error), v any) (text []byte, err error) {
 		}
 	}()
 	return encode(v)
+}
+
+// TestPanicsShowThePlaceholder dies in a process of its own: what the runtime
+// prints passes no writer of ours.
+func TestPanicsShowThePlaceholder(t *testing.T) {
+	const chosen = "PGROTATE_PANIC_WITH"
+	if name := os.Getenv(chosen); name != "" {
+		panic(shapes()[name])
+	}
+	for name := range shapes() {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestPanicsShowThePlaceholder$")
+		cmd.Env = append(os.Environ(), chosen+"="+name, "GOTRACEBACK=system")
+		text, err := cmd.CombinedOutput()
+		if err == nil || !strings.Contains(string(text), "panic: ") {
+			t.Errorf("panic with a %s: no panic: %v\n%s", name, err, text)
+		}
+		wantHidden(t, "panic with a "+name, string(text))
+		if name == "value" && !strings.Contains(string(text), "[secret]") {
+			t.Errorf("the panic does not show where the secret was:\n%s", text)
+		}
+	}
 }
 
 func TestTemplatesAndDiffsShowNothing(t *testing.T) {
