@@ -1,4 +1,4 @@
-.PHONY: demo test test-here mutants lab lab-down lab-status
+.PHONY: demo test test-here mutants fuzz lab lab-down lab-status
 
 # Where `make lab` writes what the tests need to know.
 LAB := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pgrotate-lab/lab.json
@@ -26,6 +26,15 @@ test-here:
 # Every mistake of internal/rotation/mutants/list.txt, and the test that notices it.
 mutants:
 	go test -count=1 -v -timeout 2h ./internal/rotation/mutants -args -every=1
+
+# Every fuzz target for this long. Their seeds are part of `make test`.
+FUZZTIME ?= 10s
+fuzz: export PGROTATE_LAB ?= $(wildcard $(LAB))
+fuzz:
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z]*' internal | sort | while IFS=: read -r file target; do \
+		echo "== $${target#func } in $$(dirname $$file)"; \
+		go test -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) || exit 1; \
+	done
 
 # The lab: PostgreSQL, a Kubernetes node and GitHub's API on this machine, see lab/README.md.
 lab:

@@ -250,6 +250,15 @@ func TestFormsOverManyLinesAreFound(t *testing.T) {
 	}
 }
 
+// A secret of asterisks is found in what replaces it; that must come to an end.
+func TestScrubEnds(t *testing.T) {
+	k := secret.NewKeeper(nil)
+	k.Keep("******")
+	if got := k.Scrub("***\n***\n***"); strings.Count(got, "\n") != 2 {
+		t.Errorf("%q", got)
+	}
+}
+
 // A reader who watches must see a line when it is written.
 func TestOrdinaryLinesAreNotKeptBack(t *testing.T) {
 	k := secret.NewKeeper(nil)

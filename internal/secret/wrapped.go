@@ -41,10 +41,15 @@ func unwrap(s string) unwrapped {
 func (k *Keeper) scrubWrapped(s string) string {
 	u := unwrap(s)
 	for _, form := range k.forms {
-		for i := strings.Index(u.text, form); i >= 0 && len(form) >= shortestForm; i = strings.Index(u.text, form) {
-			start, end := u.at[i], u.at[i+len(form)-1]+1
-			s = s[:start] + strings.Repeat("***\n", strings.Count(s[start:end], "\n")) + "***" + s[end:]
-			u = unwrap(s)
+		for done := 0; len(form) >= shortestForm; {
+			i := strings.Index(u.text[done:], form)
+			if i < 0 {
+				break
+			}
+			start, end := u.at[done+i], u.at[done+i+len(form)-1]+1
+			stars := strings.Repeat("***\n", strings.Count(s[start:end], "\n")) + "***"
+			s = s[:start] + stars + s[end:]
+			u, done = unwrap(s), done+i+strings.Count(stars, "*")
 		}
 	}
 	return s
