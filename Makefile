@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 .PHONY: demo test test-here mutants fuzz lab lab-down lab-status
-=======
-.PHONY: demo test test-here fuzz lab lab-down lab-status
->>>>>>> e50c0ab (all: fuzz targets for inputs, Secret data, identifiers and the journal; make fuzz runs each for ten seconds)
 
 # Where `make lab` writes what the tests need to know.
 LAB := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pgrotate-lab/lab.json
@@ -27,13 +23,10 @@ test-here:
 	cd lab && go test -race -shuffle=on $$(go list ./... | grep -v /rehearsal)
 	cd lab && go test -race -count=1 -v ./rehearsal
 
-<<<<<<< HEAD
 # Every mistake of internal/rotation/mutants/list.txt, and the test that notices it.
 mutants:
 	go test -count=1 -v -timeout 2h ./internal/rotation/mutants -args -every=1
 
-=======
->>>>>>> e50c0ab (all: fuzz targets for inputs, Secret data, identifiers and the journal; make fuzz runs each for ten seconds)
 # Every fuzz target for this long. Their seeds are part of `make test`.
 FUZZTIME ?= 10s
 fuzz: export PGROTATE_LAB ?= $(wildcard $(LAB))
