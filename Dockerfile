@@ -10,7 +10,7 @@ COPY main.go ./
 COPY internal internal
 
 # Static and reproducible: no C library, no paths, no version control stamp, no build id.
-# The second name makes it the post step. A symbolic link: whether COPY keeps a hard link depends on the builder.
+# The second name makes it the post step. A symbolic link: nothing promises that COPY keeps a hard one.
 ARG TARGETOS TARGETARCH
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
     go build -trimpath -buildvcs=false -ldflags '-s -w -buildid=' -o /image/pgrotate . && \
