@@ -109,7 +109,7 @@ func (r *run) regardless(lines []Line) {
 	for i, line := range lines {
 		if line.Err != nil && (line.Step == "restart" || line.Step == "cluster copies" || line.Step == "GitHub") {
 			lines[i].Warnings = append(line.Warnings, fmt.Sprintf("this will be left unfinished: %v", line.Err))
-			lines[i].Err = nil
+			lines[i].Change, lines[i].Err = "not possible now", nil
 		}
 	}
 }
