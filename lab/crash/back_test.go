@@ -54,7 +54,7 @@ func (s *suite) turned(t *testing.T, m mode) []at {
 		t.FailNow()
 	}
 	refuse(b)
-	all := s.requests(t, b, m, 1)
+	all := moments(m, s.requests(t, b, m, 1))
 	i := slices.IndexFunc(all, func(c at) bool { return strings.HasPrefix(c.name, "github PUT") && c.moment == proxy.After })
 	return all[i:]
 }

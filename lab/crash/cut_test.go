@@ -23,14 +23,19 @@ func (c cut) String() string {
 	return fmt.Sprintf("%s, cut %s after %d bytes", c.mode.name, c.name, c.bytes)
 }
 
-// cutPoints are the three writes of the password: the answers that must not be
-// missed, and that can be.
-func cutPoints() []string {
-	return []string{
-		"postgres ALTER ROLE #1",
-		"kubernetes PATCH secrets/postgres-credentials #2", // the first one is the fence
-		"github PUT /repos/acme/shop/actions/secrets/DATABASE_PASSWORD #1",
+// password tells the requests that bring a new password somewhere, after the
+// fence: ALTER ROLE, which preflight only tries, is repeated after it.
+func password(requests []proxy.Request) (found []proxy.Request) {
+	fenced := false
+	for _, r := range requests {
+		for _, kind := range []string{"postgres ALTER ROLE", "postgres COMMIT", "kubernetes PATCH secrets/postgres-credentials", "github PUT "} {
+			if fenced && strings.HasPrefix(r.Name(), kind) {
+				found = append(found, r)
+			}
+		}
+		fenced = fenced || r.Name() == "kubernetes PATCH secrets/postgres-credentials #1"
 	}
+	return found
 }
 
 // cut ends the connection at every byte of the answer to each write of the
@@ -39,29 +44,15 @@ func (s *suite) cut(t *testing.T) {
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
 			var all []cut
-			for _, name := range cutPoints() {
-				length := s.answered(t, m, name)
-				for n := range length {
-					all = append(all, cut{m, name, n})
+			for _, r := range password(s.undisturbed(t, m, false)) {
+				for n := range r.Answer {
+					all = append(all, cut{m, r.Name(), n})
 				}
 			}
 			f := spread(s, t, false, part(s, all, 30, func(cut) bool { return false }), severed)
-			fmt.Fprintf(os.Stdout, "cut, %s, every byte of %d: %s\n", m.name, len(all), f)
+			fmt.Fprintf(os.Stdout, "cut, %s, at each of %d bytes: %s\n", m.name, len(all), f)
 		})
 	}
-}
-
-// answered is how many bytes the answer to a request has.
-func (s *suite) answered(t *testing.T, m mode, name string) int {
-	b := s.bench(t.Context(), t, false)
-	if b == nil {
-		t.FailNow()
-	}
-	o := disturbed(b, m, &proxy.Fault{Name: name, Moment: proxy.After, Effect: proxy.Pass})
-	if o.err != nil || o.unreached {
-		t.Fatalf("measure the answer to %s: %v, not reached: %t\n%s", name, o.err, o.unreached, o.said)
-	}
-	return b.Proxy.Answered()
 }
 
 func severed(b *Bench, c cut) outcome {
@@ -77,8 +68,7 @@ func disturbed(b *Bench, m mode, fault *proxy.Fault) outcome {
 		return outcome{err: err}
 	}
 	ended, err := b.Finish(run, began)
-	b.Proxy.End()
-	o := outcome{said: ended.Said}
+	o := outcome{said: ended.Said + "\nrequests:\n" + listed(b.Proxy.End())}
 	select {
 	case <-reached:
 	default:
@@ -108,7 +98,7 @@ func (s *suite) outage(t *testing.T) {
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
 			var all []outage
-			for _, c := range s.moments(t, m, false) {
+			for _, c := range moments(m, s.undisturbed(t, m, false)) {
 				if c.writes() || strings.Contains(c.name, "advisory") || strings.Contains(c.name, "clock_timestamp") {
 					all = append(all, outage{c, proxy.Reset}, outage{c, proxy.Hole})
 				}

@@ -36,15 +36,15 @@ func (c at) writes() bool {
 func (s *suite) kill(t *testing.T) {
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
-			cases := part(s, s.moments(t, m, true), 60, at.writes)
+			cases := part(s, moments(m, s.undisturbed(t, m, true)), 60, at.writes)
 			f := spread(s, t, true, cases, killed)
 			fmt.Fprintf(os.Stdout, "kill, %s: %s\n", m.name, f)
 		})
 	}
 }
 
-// moments are all of one undisturbed rotation.
-func (s *suite) moments(t *testing.T, m mode, pods bool) []at {
+// undisturbed are the requests of a rotation that meets no fault.
+func (s *suite) undisturbed(t *testing.T, m mode, pods bool) []proxy.Request {
 	b := s.bench(t.Context(), t, pods)
 	if b == nil {
 		t.FailNow()
@@ -52,9 +52,8 @@ func (s *suite) moments(t *testing.T, m mode, pods bool) []at {
 	return s.requests(t, b, m, 0)
 }
 
-// requests runs a rotation that ends with the exit code and returns all moments
-// of its requests.
-func (s *suite) requests(t *testing.T, b *Bench, m mode, code int) (all []at) {
+// requests runs a rotation that ends with the exit code, and returns its requests.
+func (s *suite) requests(t *testing.T, b *Bench, m mode, code int) []proxy.Request {
 	b.Proxy.Begin(nil)
 	began := time.Now()
 	run, err := b.Start(b.through, m.inputs)
@@ -66,6 +65,11 @@ func (s *suite) requests(t *testing.T, b *Bench, m mode, code int) (all []at) {
 	if err := errors.Join(err, b.Settled()); err != nil || ended.Code != code {
 		t.Fatalf("the rotation at rest ended with %d: %v\n%s", ended.Code, err, ended.Said)
 	}
+	return requests
+}
+
+// moments are two of each request.
+func moments(m mode, requests []proxy.Request) (all []at) {
 	for _, r := range requests {
 		all = append(all, at{m, r.Name(), proxy.Before}, at{m, r.Name(), proxy.After})
 	}
@@ -87,8 +91,7 @@ func killed(b *Bench, c at) outcome {
 	}
 	started <- run
 	ended, err := b.Finish(run, began)
-	b.Proxy.End()
-	o := outcome{said: ended.Said}
+	o := outcome{said: ended.Said + "\nrequests:\n" + listed(b.Proxy.End())}
 	select {
 	case <-reached:
 		if ended.Code != -1 {

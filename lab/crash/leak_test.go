@@ -32,15 +32,14 @@ func endings() []ending {
 		{"an address that is no good", map[string]string{"INPUT_POSTGRES_URL": "postgres://%zz"}, 2, nil},
 		{"a refusal by GitHub", nil, 1, func(b *Bench) *proxy.Fault { refuse(b); return nil }},
 		{"a refusal by the database", nil, 1, unauthorized},
-		{"a lost answer of the database", nil, 0, lostAnswer("postgres ALTER ROLE #1")},
-		{"a lost answer of GitHub", nil, 0, lostAnswer("github PUT /repos/acme/shop/actions/secrets/DATABASE_PASSWORD #1")},
+		{"a lost answer of the database", nil, 0, lostAnswer("postgres COMMIT #1")},
 	}
 }
 
-// unauthorized takes the right away right before ALTER ROLE, so that the server
-// logs the statement that has failed.
+// unauthorized takes the right away after preflight, so that the server logs
+// the ALTER ROLE that has failed.
 func unauthorized(b *Bench) *proxy.Fault {
-	return &proxy.Fault{Name: "postgres ALTER ROLE #1", Moment: proxy.Before, Effect: proxy.Pass, Meet: func() {
+	return &proxy.Fault{Name: "kubernetes PATCH secrets/postgres-credentials #1", Moment: proxy.After, Effect: proxy.Pass, Meet: func() {
 		_ = b.SQL(b.Superuser, `REVOKE "`+b.Name+`" FROM "`+b.Rotator+`"`, `ALTER ROLE "`+b.Rotator+`" NOCREATEROLE`)
 	}}
 }

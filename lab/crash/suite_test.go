@@ -12,6 +12,7 @@ import (
 
 	"github.com/pgrotate/pgrotate/internal/labtest"
 	"github.com/pgrotate/pgrotate/lab/program"
+	"github.com/pgrotate/pgrotate/lab/proxy"
 )
 
 // mode is a kind of rotation, with the inputs that ask for it.
@@ -111,6 +112,9 @@ func (s *suite) bench(ctx context.Context, t *testing.T, pods bool) *Bench {
 // has failed is not used again.
 func spread[C fmt.Stringer](s *suite, t *testing.T, pods bool, cases []C, try func(*Bench, C) outcome) *figures {
 	f := &figures{began: time.Now()}
+	if len(cases) == 0 && s.only == "" {
+		t.Error("there is no case")
+	}
 	queue := make(chan C, len(cases))
 	for _, c := range cases {
 		queue <- c
@@ -147,6 +151,15 @@ type outcome struct {
 	unreached bool          // the run ended without the request
 	resumed   time.Duration // how long the resume took
 	said      string        // what the program said
+}
+
+// listed names requests, one a line.
+func listed(requests []proxy.Request) string {
+	var lines strings.Builder
+	for _, r := range requests {
+		fmt.Fprintln(&lines, r.Name())
+	}
+	return lines.String()
 }
 
 // figures count outcomes. Safe for concurrent use.

@@ -20,7 +20,7 @@ import (
 func (s *suite) zombie(t *testing.T) {
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
-			cases := part(s, locked(s.moments(t, m, true)), 12, func(c at) bool { return c.writes() && c.moment == proxy.Before })
+			cases := part(s, locked(moments(m, s.undisturbed(t, m, true))), 12, func(c at) bool { return c.writes() && c.moment == proxy.Before })
 			f := spread(s, t, true, cases, woken)
 			fmt.Fprintf(os.Stdout, "zombie, %s: %s\n", m.name, f)
 		})

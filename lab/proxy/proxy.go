@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -20,6 +21,7 @@ type Request struct {
 	Server string // "postgres", "kubernetes" or "github"
 	Kind   string // method and path, or the beginning of the statement
 	Nth    int    // from 1, of its server and kind
+	Answer int    // how many bytes were answered; 0 for what has no end
 }
 
 // Name tells a request apart in any run of the same program, in which the
@@ -59,14 +61,13 @@ type Proxy struct {
 	// Observe is called with each request before it is passed on; nil: nobody observes.
 	Observe func(Request)
 
-	mu       sync.Mutex
-	seen     []Request
-	count    map[string]int
-	fault    *Fault
-	reached  chan struct{}
-	gone     map[string]Effect // servers that are reset or a hole
-	over     chan struct{}     // closed by End
-	answered int               // length of the answer that met the fault
+	mu      sync.Mutex
+	seen    []Request
+	count   map[string]int
+	fault   *Fault
+	reached chan struct{}
+	gone    map[string]Effect // servers that are reset or a hole
+	over    chan struct{}     // closed by End
 
 	closers []func() error
 }
@@ -84,7 +85,7 @@ func New() *Proxy {
 func (p *Proxy) Begin(fault *Fault) (reached <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.seen, p.count, p.gone, p.answered = nil, map[string]int{}, map[string]Effect{}, 0
+	p.seen, p.count, p.gone = nil, map[string]int{}, map[string]Effect{}
 	p.fault, p.reached, p.over = fault, make(chan struct{}), make(chan struct{})
 	return p.reached
 }
@@ -99,14 +100,7 @@ func (p *Proxy) End() []Request {
 		close(p.over)
 	}
 	p.fault = nil
-	return p.seen
-}
-
-// Answered is how many bytes the answer had whose request met the fault.
-func (p *Proxy) Answered() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.answered
+	return slices.Clone(p.seen)
 }
 
 // Close ends all listeners and connections.
@@ -121,10 +115,10 @@ func (p *Proxy) Close() error {
 
 // meeting is a request and what it meets.
 type meeting struct {
-	proxy *Proxy
-	fault *Fault // nil: nothing
-	gone  Effect // Reset or Hole: the server has gone before this request
-	over  chan struct{}
+	answered func(bytes int)
+	fault    *Fault // nil: nothing
+	gone     Effect // Reset or Hole: the server has gone before this request
+	over     chan struct{}
 }
 
 // note names and numbers a request, and tells what it meets.
@@ -133,7 +127,7 @@ func (p *Proxy) note(server, kind string) meeting {
 	p.count[server+" "+kind]++
 	r := Request{Number: len(p.seen) + 1, Server: server, Kind: kind, Nth: p.count[server+" "+kind]}
 	p.seen = append(p.seen, r)
-	m := meeting{proxy: p, gone: p.gone[server], over: p.over}
+	m := meeting{answered: p.noteAnswer(r.Number - 1), gone: p.gone[server], over: p.over}
 	if p.fault != nil && p.fault.Name == r.Name() {
 		m.fault = p.fault
 		if m.fault.Effect == Reset || m.fault.Effect == Hole {
@@ -149,18 +143,28 @@ func (p *Proxy) note(server, kind string) meeting {
 	return m
 }
 
+// noteAnswer returns a function that notes the length of a request's answer.
+func (p *Proxy) noteAnswer(i int) func(int) {
+	of := p.over // of which counting
+	return func(bytes int) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if of == p.over {
+			p.seen[i].Answer = bytes
+		}
+	}
+}
+
 // at returns what becomes of the connection at a moment, after the fault's Meet.
 func (m meeting) at(moment Moment, answer int) Effect {
 	if m.gone != Pass {
 		return m.gone
 	}
+	if moment == After {
+		m.answered(answer)
+	}
 	if m.fault == nil || m.fault.Moment != moment {
 		return Pass
-	}
-	if moment == After {
-		m.proxy.mu.Lock()
-		m.proxy.answered = answer
-		m.proxy.mu.Unlock()
 	}
 	if m.fault.Meet != nil {
 		m.fault.Meet()
