@@ -81,7 +81,13 @@ func NewBench(ctx context.Context, lab labtest.Lab, program, folder string, pods
 }
 
 // Close removes all that the bench has made.
-func (b *Bench) Close() error { return errors.Join(b.Proxy.Close(), b.Platform.Close()) }
+func (b *Bench) Close() error {
+	var err error
+	if b.places != nil {
+		err = b.places.Close(context.WithoutCancel(b.ctx))
+	}
+	return errors.Join(err, b.Proxy.Close(), b.Platform.Close())
+}
 
 // address puts the proxy before the three servers.
 func (b *Bench) address() (err error) {

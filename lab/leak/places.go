@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,6 +21,8 @@ import (
 type Places struct {
 	platform *fixture.Platform
 	logs     map[string]int64 // where each file ended when Watch was called
+	mu       sync.Mutex
+	session  *pgx.Conn // nil: none yet
 }
 
 // Watch begins to watch the places of a platform: what is in the logs already
@@ -103,18 +106,14 @@ func (w *Places) objects(ctx context.Context) ([]Text, error) {
 	return append(texts, Text{"the events", string(all)}), err
 }
 
+// rows asks the server in one session that stays open: Now is called often.
 func (w *Places) rows(ctx context.Context, query string) (string, error) {
-	conn, err := pgx.Connect(ctx, w.platform.Superuser)
-	if err != nil {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.open(ctx); err != nil {
 		return "", err
 	}
-	defer conn.Close(ctx)
-	if query == "SELECT query FROM pg_stat_statements" {
-		if _, err := conn.Exec(ctx, "CREATE EXTENSION IF NOT EXISTS pg_stat_statements"); err != nil {
-			return "", err
-		}
-	}
-	rows, err := conn.Query(ctx, query)
+	rows, err := w.session.Query(ctx, query)
 	if err != nil {
 		return "", err
 	}
@@ -126,6 +125,30 @@ func (w *Places) rows(ctx context.Context, query string) (string, error) {
 		}
 	}
 	return all.String(), err
+}
+
+func (w *Places) open(ctx context.Context) (err error) {
+	if w.session != nil {
+		return nil
+	}
+	if w.session, err = pgx.Connect(ctx, w.platform.Superuser); err != nil {
+		return err
+	}
+	const statistics = "CREATE EXTENSION IF NOT EXISTS pg_stat_statements"
+	if _, err = w.session.Exec(ctx, statistics); err != nil { // somebody else makes it at the same time
+		_, err = w.session.Exec(ctx, statistics)
+	}
+	return err
+}
+
+// Close ends the session with the server.
+func (w *Places) Close(ctx context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.session == nil {
+		return nil
+	}
+	return w.session.Close(ctx)
 }
 
 func tail(path string, from int64) (string, error) {

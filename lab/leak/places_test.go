@@ -35,6 +35,7 @@ func TestEveryPlaceIsSearched(t *testing.T) {
 	check(t, p.Deploy("shop", 1))
 	w, err := Watch(p)
 	check(t, err)
+	defer w.Close(context.Background())
 	conn, err := pgx.Connect(t.Context(), p.Superuser)
 	check(t, err)
 	defer conn.Close(context.Background())
