@@ -7,11 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/pgrotate/pgrotate/internal/labtest/fixture"
 	"github.com/pgrotate/pgrotate/lab/program"
+	"github.com/pgrotate/pgrotate/lab/proxy"
 )
 
 // round is one start of several processes at once.
@@ -37,21 +39,12 @@ func raced(b *Bench, _ round) outcome {
 	if err != nil {
 		return outcome{err: err}
 	}
-	var runs []*program.Run
+	b.Proxy.Begin(nil)
+	b.Proxy.Observe = together(racers)
 	began := time.Now()
-	for i := range racers {
-		more := map[string]string{}
-		if i%2 == 1 {
-			more["INPUT_LOCK_TIMEOUT"] = "20ms" // these do not wait for the others
-		}
-		run, err := b.Start(b.direct, more)
-		if err != nil {
-			return outcome{err: err}
-		}
-		runs = append(runs, run)
-	}
+	runs, err := line(b, racers)
 	count := map[string]int{}
-	var o outcome
+	o := outcome{err: err}
 	for _, run := range runs {
 		status, err := raceEnd(run)
 		ended, failed := b.Finish(run, began)
@@ -59,6 +52,8 @@ func raced(b *Bench, _ round) outcome {
 		o.said += ended.Said
 		count[status]++
 	}
+	b.Proxy.End()
+	b.Proxy.Observe = nil
 	if count["rotated"] != 1 || count["rotated"]+count["unchanged"]+count["busy"] != racers {
 		o.err = errors.Join(o.err, fmt.Errorf("eight rotations at once ended as %v", count))
 	}
@@ -67,6 +62,43 @@ func raced(b *Bench, _ round) outcome {
 		return o
 	}
 	return o.then(b)
+}
+
+// together holds those who ask for the lock until n do, so that none begins
+// when another one has ended. It gives up when somebody does not come.
+func together(n int) func(proxy.Request) {
+	var mu sync.Mutex
+	come, all := 0, make(chan struct{})
+	return func(r proxy.Request) {
+		if !strings.Contains(r.Kind, "pg_advisory_lock") {
+			return
+		}
+		mu.Lock()
+		if come++; come == n {
+			close(all)
+		}
+		mu.Unlock()
+		select {
+		case <-all:
+		case <-time.After(time.Minute):
+		}
+	}
+}
+
+// line starts n rotations; every other one does not wait for the lock.
+func line(b *Bench, n int) (runs []*program.Run, err error) {
+	for i := range n {
+		more := map[string]string{}
+		if i%2 == 1 {
+			more["INPUT_LOCK_TIMEOUT"] = "20ms"
+		}
+		run, err := b.Start(b.through, more)
+		if err != nil {
+			return runs, err
+		}
+		runs = append(runs, run)
+	}
+	return runs, nil
 }
 
 // raceEnd reads how a run ended, and holds a busy one to naming the owner.

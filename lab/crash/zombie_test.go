@@ -14,16 +14,29 @@ import (
 	"github.com/pgrotate/pgrotate/lab/proxy"
 )
 
+// stop is where a run is stopped, and what takes over.
+type stop struct {
+	at
+	by mode
+}
+
+func (c stop) String() string { return c.at.String() + ", taken over by " + c.by.name }
+
 // zombie stops a rotation at a request, lets another run take over and end, and
 // wakes it again: its late request, and all that it does then, change nothing
 // but GitHub, which knows no precondition; the next resume heals that.
 func (s *suite) zombie(t *testing.T) {
 	for _, m := range modes() {
-		t.Run(m.name, func(t *testing.T) {
-			cases := part(s, locked(moments(m, s.undisturbed(t, m, true))), 12, func(c at) bool { return c.writes() && c.moment == proxy.Before })
-			f := spread(s, t, true, cases, woken)
-			fmt.Fprintf(os.Stdout, "zombie, %s: %s\n", m.name, f)
-		})
+		for _, by := range modes() {
+			t.Run(m.name+" by "+by.name, func(t *testing.T) {
+				var all []stop
+				for _, c := range locked(moments(m, s.undisturbed(t, m, true))) {
+					all = append(all, stop{c, by})
+				}
+				f := spread(s, t, true, part(s, all, 12, func(c stop) bool { return c.writes() && c.moment == proxy.Before }), woken)
+				fmt.Fprintf(os.Stdout, "zombie, %s, taken over by %s: %s\n", m.name, by.name, f)
+			})
+		}
 	}
 }
 
@@ -38,7 +51,7 @@ func locked(all []at) []at {
 	return nil
 }
 
-func woken(b *Bench, c at) outcome {
+func woken(b *Bench, c stop) outcome {
 	started, release := make(chan *program.Run, 1), make(chan struct{})
 	reached := b.Proxy.Begin(&proxy.Fault{Name: c.name, Moment: c.moment, Effect: proxy.Pass, Meet: func() {
 		run := <-started
@@ -60,7 +73,7 @@ func woken(b *Bench, c at) outcome {
 		b.Proxy.End()
 		return outcome{unreached: true, err: err, said: ended.Said}
 	}
-	o, after := takeOver(b)
+	o, after := takeOver(b, c.by)
 	close(release) // its request arrives late
 	run.Signal(syscall.SIGCONT)
 	ended, err := b.Finish(run, began)
@@ -76,9 +89,9 @@ func woken(b *Bench, c at) outcome {
 }
 
 // takeOver ends the session of the stopped run and rotates.
-func takeOver(b *Bench) (o outcome, after *fixture.State) {
+func takeOver(b *Bench, by mode) (o outcome, after *fixture.State) {
 	err := b.SQL(b.Superuser, `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = '`+b.Rotator+`'`)
-	ended, failed := b.Run(nil)
+	ended, failed := b.Run(by.inputs)
 	o.said = "the one that took over:\n" + ended.Said
 	if ended.Code != 0 {
 		err = errors.Join(err, fmt.Errorf("the run that took over ended with exit code %d", ended.Code))
