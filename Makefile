@@ -20,8 +20,16 @@ test-here:
 	go test -race -shuffle=on ./...
 	go test -count=1 -v -run EveryFault ./internal/rotation -args -pairs=basic
 	go test -count=1 -v ./internal/rotation/mutants -args -every=25
-	cd lab && go test -race -shuffle=on $$(go list ./... | grep -v /rehearsal)
+	cd lab && go test -race -shuffle=on $$(go list ./... | grep -v -e /rehearsal -e /crash -e /leak)
 	cd lab && go test -race -count=1 -v ./rehearsal
+	cd lab && go test -count=1 -v -timeout 30m ./leak ./crash
+
+# Nothing is lost, in every case: kills and cuts at every request and byte,
+# outages, races, stopped processes, leaks. Hours; `make test` has a part of it.
+crash: export PGROTATE_LAB = $(LAB)
+crash: export PGROTATE_CRASH = whole
+crash: lab
+	cd lab && go test -count=1 -v -timeout 12h ./leak ./crash
 
 # Every mistake of internal/rotation/mutants/list.txt, and the test that notices it.
 mutants:

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pgrotate/pgrotate/internal/labtest"
+	"github.com/pgrotate/pgrotate/lab/program"
 )
 
 // Rehearsal is one rotation of the platform.
@@ -33,7 +34,7 @@ const (
 // Run builds the program, rotates and measures. An error means that something
 // is not as a rotation promises.
 func (r Rehearsal) Run(ctx context.Context) (Figures, error) {
-	program, err := r.build(ctx)
+	path, err := program.Build(ctx, r.Source, r.Folder)
 	if err != nil {
 		return Figures{}, err
 	}
@@ -46,7 +47,7 @@ func (r Rehearsal) Run(ctx context.Context) (Figures, error) {
 		return Figures{}, err
 	}
 	r.say("before", before.describe()...)
-	memory, err := r.rotate(ctx, program)
+	memory, err := r.rotate(ctx, path)
 	if err != nil {
 		return Figures{}, err
 	}
@@ -58,18 +59,7 @@ func (r Rehearsal) Run(ctx context.Context) (Figures, error) {
 	if err := w.compare(ctx, before, after); err != nil {
 		return Figures{}, err
 	}
-	return r.measure(ctx, program, memory, after.refused-before.refused)
-}
-
-// build makes the program as the image holds it.
-func (r Rehearsal) build(ctx context.Context) (string, error) {
-	program := filepath.Join(r.Folder, "pgrotate")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", program, ".")
-	cmd.Dir, cmd.Env = r.Source, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the program: %w\n%s", err, out)
-	}
-	return program, nil
+	return r.measure(ctx, path, memory, after.refused-before.refused)
 }
 
 // rotate runs the program with inputs as the runner sets them and returns its

@@ -1,0 +1,72 @@
+package crash
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pgrotate/pgrotate/internal/github/githubtest"
+	"github.com/pgrotate/pgrotate/internal/labtest/fixture"
+	"github.com/pgrotate/pgrotate/lab/proxy"
+)
+
+// turn is a moment of a rotation that GitHub refuses after the served Secret is
+// written, so that it is turned back.
+type turn struct{ at }
+
+func (c turn) String() string { return c.at.String() + " of the way back" }
+
+// back kills the process at every request of the way back; one resume ends it.
+func (s *suite) back(t *testing.T) {
+	m := mode{"planned", nil}
+	var all []turn
+	for _, c := range s.turned(t, m) {
+		all = append(all, turn{c})
+	}
+	f := spread(s, t, true, part(s, all, 16, func(turn) bool { return false }), func(b *Bench, c turn) outcome {
+		before, err := b.Look()
+		if err != nil {
+			return outcome{err: err}
+		}
+		refuse(b)
+		o := killed(b, c.at)
+		b.GitHub.ClearFaults()
+		if o.err == nil {
+			o.err = returned(b, before)
+		}
+		return o
+	})
+	fmt.Fprintf(os.Stdout, "way back killed: %s\n", f)
+}
+
+// refuse makes GitHub refuse the next write for good.
+func refuse(b *Bench) {
+	b.GitHub.Fault(githubtest.Fault{Effect: githubtest.Answer, Method: "PUT", Times: 1, Status: 403,
+		Header: map[string]string{"X-Accepted-GitHub-Permissions": "secrets=write"}, Body: `{"message":"no","documentation_url":"https://docs.github.com"}`})
+}
+
+// turned are the moments from the refusal on.
+func (s *suite) turned(t *testing.T, m mode) []at {
+	b := s.bench(t.Context(), t, true)
+	if b == nil {
+		t.FailNow()
+	}
+	refuse(b)
+	all := moments(m, s.requests(t, b, m, 1))
+	i := slices.IndexFunc(all, func(c at) bool { return strings.HasPrefix(c.name, "github PUT") && c.moment == proxy.After })
+	return all[i:]
+}
+
+// returned tells whether the former password is served again.
+func returned(b *Bench, before *fixture.State) error {
+	now, err := b.Look()
+	if err != nil {
+		return err
+	}
+	if now.Served() != before.Served() || now.Verifier != before.Verifier {
+		return fmt.Errorf("%w: the rotation was refused, and another password is served", errDiffering)
+	}
+	return nil
+}

@@ -1,0 +1,198 @@
+// Package crash proves that nothing is lost: it kills, stops and cuts off the
+// real program at each of its requests, against real servers, and looks at what
+// is left before and after one resume.
+package crash
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/pgrotate/pgrotate/internal/labtest"
+	"github.com/pgrotate/pgrotate/internal/labtest/fixture"
+	"github.com/pgrotate/pgrotate/lab/leak"
+	"github.com/pgrotate/pgrotate/lab/program"
+	"github.com/pgrotate/pgrotate/lab/proxy"
+)
+
+// limit is how long a run may take before it is given up; a busy machine takes
+// its time to start pods.
+const limit = 12 * time.Minute
+
+// Bench is a platform whose servers have a proxy before them. One case at a
+// time works on it.
+type Bench struct {
+	*fixture.Platform
+	Proxy *proxy.Proxy
+
+	ctx      context.Context
+	program  string // path
+	folder   string // of all runs
+	pods     bool   // it has a workload
+	runs     int
+	direct   map[string]string // inputs that lead to the servers
+	through  map[string]string // inputs that lead to the proxy
+	places   *leak.Places
+	mu       sync.Mutex // guards what follows
+	secrets  leak.Search
+	hits     []string // leaks so far
+	searched int      // texts that were searched
+}
+
+// workload is the Deployment of a bench with pods.
+const workload = "shop"
+
+// NewBench makes a bench, with a workload or without. Close removes it, also
+// after an error.
+func NewBench(ctx context.Context, lab labtest.Lab, program, folder string, pods bool) (*Bench, error) {
+	p, err := fixture.New(ctx, lab)
+	b := &Bench{Platform: p, Proxy: proxy.New(), ctx: ctx, program: program, folder: filepath.Join(folder, p.Name), pods: pods}
+	if err != nil {
+		return b, err
+	}
+	if err := errors.Join(os.Mkdir(b.folder, 0o700), p.OpenAccount()); err != nil {
+		return b, err
+	}
+	if err := b.address(); err != nil {
+		return b, err
+	}
+	b.secrets.Add("the administrator's password", p.Admin)
+	b.secrets.Add("GitHub's token", p.Token)
+	b.secrets.Add("the token of the kubeconfig", p.Account)
+	if b.places, err = leak.Watch(p); err != nil {
+		return b, err
+	}
+	if pods {
+		return b, p.Deploy(workload, 1)
+	}
+	return b, nil
+}
+
+// Close removes all that the bench has made.
+func (b *Bench) Close() error {
+	var err error
+	if b.places != nil {
+		err = b.places.Close(context.WithoutCancel(b.ctx))
+	}
+	return errors.Join(err, b.Proxy.Close(), b.Platform.Close())
+}
+
+// address puts the proxy before the three servers.
+func (b *Bench) address() (err error) {
+	if b.direct, err = b.Inputs(); err != nil {
+		return err
+	}
+	delete(b.direct, "INPUT_POSTGRES_CA")
+	b.direct["INPUT_ROLLOUT_TIMEOUT"], b.direct["INPUT_TIMEOUT"] = "4m", "11m"
+	admin, err := url.Parse(b.AdminURL())
+	if err != nil {
+		return errors.New("read the administrator's address: it is malformed")
+	}
+	admin.RawQuery = "sslmode=require"
+	b.direct["INPUT_POSTGRES_URL"] = admin.String()
+	if err := rest.LoadTLSFiles(b.Config); err != nil {
+		return err
+	}
+	if b.direct["INPUT_KUBECONFIG"], err = b.kubeconfig(b.Config.Host, b.Config.CAData); err != nil {
+		return err
+	}
+	b.through = maps.Clone(b.direct)
+	return b.detour(admin)
+}
+
+// detour makes the inputs that lead to the proxy. It speaks plainly with the
+// program: what it must understand is not encrypted.
+func (b *Bench) detour(admin *url.URL) error {
+	postgres, err := b.Proxy.Postgres(admin.Host, strings.NewReplacer(b.Rotator, "rotator", b.Name, "role"))
+	if err != nil {
+		return err
+	}
+	admin.Host, admin.RawQuery = postgres, "sslmode=disable"
+	b.through["INPUT_POSTGRES_URL"] = admin.String()
+	onlyHTTP1 := rest.AnonymousClientConfig(b.Config) // the program's own token goes along
+	onlyHTTP1.TLSClientConfig.NextProtos = []string{"http/1.1"}
+	transport, err := rest.TransportFor(onlyHTTP1)
+	if err != nil {
+		return err
+	}
+	cluster, err := url.Parse(b.Config.Host)
+	if err != nil {
+		return err
+	}
+	server, ca := b.Proxy.HTTP("kubernetes", cluster, transport)
+	if b.through["INPUT_KUBECONFIG"], err = b.kubeconfig(server, ca); err != nil {
+		return err
+	}
+	github, err := url.Parse(b.API.URL)
+	if err != nil {
+		return err
+	}
+	b.through["GITHUB_API_URL"], _ = b.Proxy.HTTP("github", github, &http.Transport{DisableCompression: true})
+	return nil
+}
+
+// kubeconfig has the token of the service account.
+func (b *Bench) kubeconfig(server string, ca []byte) (string, error) {
+	c := api.NewConfig()
+	c.Clusters["lab"] = &api.Cluster{Server: server, CertificateAuthorityData: ca}
+	c.AuthInfos["pgrotate"] = &api.AuthInfo{Token: b.Account}
+	c.Contexts["lab"] = &api.Context{Cluster: "lab", AuthInfo: "pgrotate", Namespace: b.Name}
+	c.CurrentContext = "lab"
+	text, err := clientcmd.Write(*c)
+	return string(text), err
+}
+
+// Start starts the program with the inputs of way, changed by more. Every run
+// has a request id of its own.
+func (b *Bench) Start(way, more map[string]string) (*program.Run, error) {
+	b.runs++
+	folder := filepath.Join(b.folder, fmt.Sprint(b.runs))
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		return nil, err
+	}
+	inputs := maps.Clone(way)
+	inputs["GITHUB_RUN_ID"] = fmt.Sprint(1000 + b.runs)
+	if b.pods {
+		inputs["INPUT_HEALTH_COMMAND"] = "/healthcheck"
+	} else {
+		inputs["INPUT_WORKLOADS"] = "none"
+	}
+	maps.Copy(inputs, more)
+	return program.Start(b.program, folder, inputs)
+}
+
+// Ended is how a run ended.
+type Ended struct {
+	Code int
+	Took time.Duration
+	Said string
+}
+
+// Finish waits for a run and looks for secrets in what it left.
+func (b *Bench) Finish(run *program.Run, began time.Time) (Ended, error) {
+	code, err := run.Wait(limit)
+	e := Ended{Code: code, Took: time.Since(began), Said: run.Said()}
+	return e, errors.Join(err, b.searchRun(run))
+}
+
+// Run runs the program to its end, directly at the servers.
+func (b *Bench) Run(more map[string]string) (Ended, error) {
+	began := time.Now()
+	run, err := b.Start(b.direct, more)
+	if err != nil {
+		return Ended{}, err
+	}
+	return b.Finish(run, began)
+}

@@ -1,0 +1,114 @@
+package crash
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgrotate/pgrotate/lab/proxy"
+)
+
+// cut is a connection that ends after some bytes of one answer.
+type cut struct {
+	mode  mode
+	name  string
+	bytes int
+}
+
+func (c cut) String() string {
+	return fmt.Sprintf("%s, cut %s after %d bytes", c.mode.name, c.name, c.bytes)
+}
+
+// password tells the requests that bring a new password somewhere, after the
+// fence: ALTER ROLE, which preflight only tries, is repeated after it.
+func password(requests []proxy.Request) (found []proxy.Request) {
+	fenced := false
+	for _, r := range requests {
+		for _, kind := range []string{"postgres ALTER ROLE", "postgres COMMIT", "kubernetes PATCH secrets/postgres-credentials", "github PUT "} {
+			if fenced && strings.HasPrefix(r.Name(), kind) {
+				found = append(found, r)
+			}
+		}
+		fenced = fenced || r.Name() == "kubernetes PATCH secrets/postgres-credentials #1"
+	}
+	return found
+}
+
+// cut ends the connection at every byte of the answer to each write of the
+// password.
+func (s *suite) cut(t *testing.T) {
+	for _, m := range modes() {
+		t.Run(m.name, func(t *testing.T) {
+			var all []cut
+			for _, r := range password(s.undisturbed(t, m, false)) {
+				for n := range r.Answer {
+					all = append(all, cut{m, r.Name(), n})
+				}
+			}
+			f := spread(s, t, false, part(s, all, 30, func(cut) bool { return false }), severed)
+			fmt.Fprintf(os.Stdout, "cut, %s, at each of %d bytes: %s\n", m.name, len(all), f)
+		})
+	}
+}
+
+func severed(b *Bench, c cut) outcome {
+	return disturbed(b, c.mode, &proxy.Fault{Name: c.name, Moment: proxy.After, Effect: proxy.Cut, Bytes: c.bytes})
+}
+
+// disturbed runs a rotation that meets a fault and goes on, then resumes.
+func disturbed(b *Bench, m mode, fault *proxy.Fault) outcome {
+	reached := b.Proxy.Begin(fault)
+	began := time.Now()
+	run, err := b.Start(b.through, m.inputs)
+	if err != nil {
+		return outcome{err: err}
+	}
+	ended, err := b.Finish(run, began)
+	o := outcome{said: ended.Said + "\nrequests:\n" + listed(b.Proxy.End())}
+	select {
+	case <-reached:
+	default:
+		o.unreached = true
+	}
+	if !slices.Contains([]int{0, 1, 2, 3}, ended.Code) {
+		err = errors.Join(err, fmt.Errorf("the disturbed process ended with %d", ended.Code))
+	}
+	if o.err = errors.Join(err, b.Kept()); o.err == nil {
+		o = o.then(b)
+	}
+	return o
+}
+
+// outage is a server that is gone from a request on, until the process has ended.
+type outage struct {
+	at
+	effect proxy.Effect
+}
+
+func (c outage) String() string {
+	return c.at.String() + map[proxy.Effect]string{proxy.Reset: ", reset", proxy.Hole: ", black hole"}[c.effect]
+}
+
+// outages ends or swallows every connection to a server from one request on.
+func (s *suite) outage(t *testing.T) {
+	for _, m := range modes() {
+		t.Run(m.name, func(t *testing.T) {
+			var all []outage
+			for _, c := range moments(m, s.undisturbed(t, m, false)) {
+				if c.writes() || strings.Contains(c.name, "advisory") || strings.Contains(c.name, "clock_timestamp") {
+					all = append(all, outage{c, proxy.Reset}, outage{c, proxy.Hole})
+				}
+			}
+			f := spread(s, t, false, part(s, all, 8, func(outage) bool { return false }), unplugged)
+			fmt.Fprintf(os.Stdout, "outage, %s: %s\n", m.name, f)
+		})
+	}
+}
+
+func unplugged(b *Bench, c outage) outcome {
+	return disturbed(b, c.mode, &proxy.Fault{Name: c.name, Moment: c.moment, Effect: c.effect})
+}

@@ -1,0 +1,155 @@
+package crash
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/remotecommand"
+
+	"github.com/pgrotate/pgrotate/internal/labtest/fixture"
+)
+
+// The ways in which a case fails.
+var (
+	errLost      = errors.New("LOST: the database accepts a password that is neither in the Secret nor in the journal")
+	errLockedOut = errors.New("LOCKED OUT: the database refuses the served password after the resume")
+	errDiffering = errors.New("DIFFERING: the places do not agree after the resume")
+)
+
+// Kept tells whether the password that the database accepts is in the Secret or
+// in the journal, and remembers all that are there as secrets.
+func (b *Bench) Kept() error {
+	s, err := b.Look()
+	if err != nil {
+		return err
+	}
+	for _, password := range b.passwords(s) {
+		if fixture.Opens(s.Verifier, password) {
+			return nil
+		}
+	}
+	return errLost
+}
+
+// passwords are all that the Secret and the journal hold.
+func (b *Bench) passwords(s *fixture.State) []string {
+	found := []string{s.Served()}
+	for _, key := range []string{"pending", "previous", "superseded"} {
+		found = append(found, credentials(s.Journal.Data[key])...)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, password := range found {
+		b.secrets.Add("a password of the role", password)
+	}
+	return found
+}
+
+// credentials reads the passwords of a credential, or of a list of them.
+func credentials(text []byte) (found []string) {
+	type credential struct {
+		Password string `json:"password"`
+	}
+	var one credential
+	var many []credential
+	switch {
+	case len(text) == 0:
+	case json.Unmarshal(text, &one) == nil:
+		found = append(found, one.Password)
+	case json.Unmarshal(text, &many) == nil:
+		for _, c := range many {
+			found = append(found, c.Password)
+		}
+	}
+	return found
+}
+
+// Settled tells whether all is as after a rotation: the served password logs
+// in, all places hold it, the journal is closed, and every pod works.
+func (b *Bench) Settled() error {
+	if err := b.Kept(); err != nil {
+		return err
+	}
+	s, err := b.Look()
+	if err != nil {
+		return err
+	}
+	switch ok, err := b.Accepts(s.Served()); {
+	case err != nil:
+		return err
+	case !ok:
+		return errLockedOut
+	}
+	if err := errors.Join(b.Consistent(), b.podsWork(s)); err != nil {
+		return fmt.Errorf("%w: %w", errDiffering, err)
+	}
+	if violations := b.GitHub.Violations(); len(violations) > 0 {
+		return fmt.Errorf("requests that GitHub does not describe: %v", violations)
+	}
+	return nil
+}
+
+// podsWork tells whether the pods carry the mark of the last rotation and log in.
+func (b *Bench) podsWork(s *fixture.State) error {
+	if !b.pods {
+		return nil
+	}
+	if err := b.Ready(workload); err != nil {
+		return err
+	}
+	list, err := b.Cluster.CoreV1().Pods(b.Name).List(b.ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	id := s.Journal.Annotations["pgrotate.io/rotation-id"]
+	working := 0
+	for _, pod := range list.Items {
+		if pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodFailed {
+			continue
+		}
+		working++
+		if mark := pod.Annotations["pgrotate.io/restart"]; id != "" && mark != id && mark != id+"-back" && !b.untouched(s) {
+			return fmt.Errorf("pod %q has the mark %q, the last rotation is %q", pod.Name, mark, id)
+		}
+		said, err := b.ask(pod.Name)
+		if err == nil && !strings.HasPrefix(said, "healthy:") {
+			err = errors.New(strings.TrimSpace(said))
+		}
+		if err != nil {
+			return fmt.Errorf("pod %q: %w", pod.Name, err)
+		}
+	}
+	if working == 0 {
+		return errors.New("no pod is left")
+	}
+	return nil
+}
+
+// untouched tells whether the journal's rotation was turned back before any pod
+// could have read its password.
+func (b *Bench) untouched(s *fixture.State) bool {
+	return strings.Contains(s.Journal.Annotations["pgrotate.io/record"], `"restart":"none"`)
+}
+
+// ask asks a pod how its last login went.
+func (b *Bench) ask(pod string) (string, error) {
+	ctx, cancel := context.WithTimeout(b.ctx, 30*time.Second)
+	defer cancel()
+	address := b.Cluster.CoreV1().RESTClient().Get().Namespace(b.Name).Resource("pods").Name(pod).SubResource("exec").
+		VersionedParams(&corev1.PodExecOptions{Command: []string{"/healthcheck"}, Stdout: true}, scheme.ParameterCodec).URL()
+	executor, err := remotecommand.NewWebSocketExecutor(b.Config, "GET", address.String())
+	if err != nil {
+		return "", err
+	}
+	var said bytes.Buffer
+	err = executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &said})
+	return said.String(), err
+}

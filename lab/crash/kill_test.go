@@ -1,0 +1,118 @@
+package crash
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgrotate/pgrotate/lab/program"
+	"github.com/pgrotate/pgrotate/lab/proxy"
+)
+
+// at is a moment of one request of a run.
+type at struct {
+	mode   mode
+	name   string
+	moment proxy.Moment
+}
+
+func (c at) String() string { return fmt.Sprintf("%s, %s %s", c.mode.name, c.moment, c.name) }
+
+// writes tells the requests that change something.
+func (c at) writes() bool {
+	for _, word := range []string{" ALTER ", " PATCH ", " PUT ", " POST "} {
+		if strings.Contains(c.name, word) && !strings.Contains(c.name, "dryRun") {
+			return true
+		}
+	}
+	return false
+}
+
+// kill ends the process with SIGKILL at every request of a rotation, before it
+// is passed on and before its answer is passed back.
+func (s *suite) kill(t *testing.T) {
+	for _, m := range modes() {
+		t.Run(m.name, func(t *testing.T) {
+			cases := part(s, moments(m, s.undisturbed(t, m, true)), 60, at.writes)
+			f := spread(s, t, true, cases, killed)
+			fmt.Fprintf(os.Stdout, "kill, %s: %s\n", m.name, f)
+		})
+	}
+}
+
+// undisturbed are the requests of a rotation that meets no fault.
+func (s *suite) undisturbed(t *testing.T, m mode, pods bool) []proxy.Request {
+	b := s.bench(t.Context(), t, pods)
+	if b == nil {
+		t.FailNow()
+	}
+	return s.requests(t, b, m, 0)
+}
+
+// requests runs a rotation that ends with the exit code, and returns its requests.
+func (s *suite) requests(t *testing.T, b *Bench, m mode, code int) []proxy.Request {
+	b.Proxy.Begin(nil)
+	began := time.Now()
+	run, err := b.Start(b.through, m.inputs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, err := b.Finish(run, began)
+	requests := b.Proxy.End()
+	if err := errors.Join(err, b.Settled()); err != nil || ended.Code != code {
+		t.Fatalf("the rotation at rest ended with %d: %v\n%s", ended.Code, err, ended.Said)
+	}
+	return requests
+}
+
+// moments are two of each request.
+func moments(m mode, requests []proxy.Request) (all []at) {
+	for _, r := range requests {
+		all = append(all, at{m, r.Name(), proxy.Before}, at{m, r.Name(), proxy.After})
+	}
+	return all
+}
+
+// killed kills one rotation, judges, resumes once and judges again.
+func killed(b *Bench, c at) outcome {
+	started := make(chan *program.Run, 1)
+	reached := b.Proxy.Begin(&proxy.Fault{Name: c.name, Moment: c.moment, Effect: proxy.Hang, Meet: func() {
+		run := <-started
+		started <- run
+		run.Kill()
+	}})
+	began := time.Now()
+	run, err := b.Start(b.through, c.mode.inputs)
+	if err != nil {
+		return outcome{err: err}
+	}
+	started <- run
+	ended, err := b.Finish(run, began)
+	o := outcome{said: ended.Said + "\nrequests:\n" + listed(b.Proxy.End())}
+	select {
+	case <-reached:
+		if ended.Code != -1 {
+			err = errors.Join(err, fmt.Errorf("the killed process ended with %d", ended.Code))
+		}
+	default:
+		o.unreached = true
+	}
+	if o.err = errors.Join(err, b.Kept()); o.err == nil {
+		o = o.then(b)
+	}
+	return o
+}
+
+// then resumes once and judges.
+func (o outcome) then(b *Bench) outcome {
+	ended, err := b.Run(map[string]string{"INPUT_COMMAND": "resume"})
+	o.resumed, o.said = ended.Took, o.said+"\nresume:\n"+ended.Said
+	if ended.Code != 0 && !(ended.Code == 1 && strings.Contains(ended.Said, "rolled-back")) {
+		err = errors.Join(err, fmt.Errorf("resume ended with exit code %d", ended.Code))
+	}
+	o.err = errors.Join(b.Settled(), err)
+	return o
+}

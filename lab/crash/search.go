@@ -1,0 +1,56 @@
+package crash
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pgrotate/pgrotate/lab/program"
+)
+
+// searchRun looks for secrets in what a run has said and written, and removes
+// its folder: thousands of runs leave nothing behind.
+func (b *Bench) searchRun(run *program.Run) error {
+	if s, err := b.Look(); err == nil {
+		b.passwords(s)
+	}
+	b.search("the output", unmasked(run.Said()))
+	for _, name := range []string{program.Report, program.Summary, program.Output, program.State} {
+		text, err := os.ReadFile(filepath.Join(run.Folder, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		b.search("the file "+name, string(text))
+	}
+	return os.RemoveAll(run.Folder)
+}
+
+func (b *Bench) search(place, text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.searched++
+	b.hits = append(b.hits, b.secrets.In(place, text)...)
+}
+
+// Leaks looks for secrets also in what the servers have logged and stored since
+// the bench was made, and returns a line for each, and how many texts were searched.
+func (b *Bench) Leaks() (hits []string, searched int, err error) {
+	texts, err := b.places.Left(b.ctx)
+	for _, text := range texts {
+		b.search(text.Place, text.Text)
+	}
+	return b.hits, b.searched, err
+}
+
+// unmasked leaves out what the runner takes out of the output itself.
+func unmasked(said string) string {
+	var kept strings.Builder
+	for line := range strings.Lines(said) {
+		if !strings.HasPrefix(line, "::add-mask::") {
+			kept.WriteString(line)
+		}
+	}
+	return kept.String()
+}

@@ -1,0 +1,209 @@
+package crash
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pgrotate/pgrotate/internal/labtest"
+	"github.com/pgrotate/pgrotate/lab/program"
+	"github.com/pgrotate/pgrotate/lab/proxy"
+)
+
+// mode is a kind of rotation, with the inputs that ask for it.
+type mode struct {
+	name   string
+	inputs map[string]string
+}
+
+func modes() []mode {
+	return []mode{
+		{"planned", nil},
+	}
+}
+
+// TestNothingIsLost holds the program to its first promise. PGROTATE_CRASH=whole
+// tries every case (make crash), else a part of them that is always the same;
+// PGROTATE_CASE tries only the case of that name, as a failure tells it.
+func TestNothingIsLost(t *testing.T) {
+	s := newSuite(t)
+	t.Run("kill", s.kill)
+	t.Run("cut", s.cut)
+	t.Run("outage", s.outage)
+	t.Run("race", s.race)
+	t.Run("zombie", s.zombie)
+	t.Run("back", s.back)
+	t.Run("leak", s.leak)
+}
+
+// suite is what all cases share.
+type suite struct {
+	lab     labtest.Lab
+	program string
+	folder  string
+	whole   bool
+	only    string
+}
+
+func newSuite(t *testing.T) *suite {
+	s := &suite{lab: labtest.Open(t), folder: t.TempDir(), whole: os.Getenv("PGROTATE_CRASH") == "whole", only: os.Getenv("PGROTATE_CASE")}
+	var err error
+	if s.program, err = program.Build(t.Context(), "../..", s.folder); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// part chooses about n of the cases, always the same: those that must, and
+// others at even distances.
+func part[C fmt.Stringer](s *suite, cases []C, n int, must func(C) bool) []C {
+	var chosen, rest []C
+	for _, c := range cases {
+		switch {
+		case s.only != "":
+			if c.String() == s.only {
+				chosen = append(chosen, c)
+			}
+		case s.whole || must(c):
+			chosen = append(chosen, c)
+		default:
+			rest = append(rest, c)
+		}
+	}
+	if s.whole || s.only != "" {
+		return chosen
+	}
+	left := min(max(0, n-len(chosen)), len(rest))
+	for i := range left {
+		chosen = append(chosen, rest[i*len(rest)/left])
+	}
+	return chosen
+}
+
+// benches is how many cases are tried at once.
+const benches = 4
+
+// bench makes a bench that is removed at the end of the test, after a first
+// rotation: the journal is there.
+func (s *suite) bench(ctx context.Context, t *testing.T, pods bool) *Bench {
+	b, err := NewBench(ctx, s.lab, s.program, s.folder, pods)
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Errorf("remove %s: %v", b.Name, err)
+		}
+	})
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	if ended, err := b.Run(nil); err != nil || ended.Code != 0 {
+		t.Errorf("the first rotation ended with %d: %v\n%s", ended.Code, err, ended.Said)
+		return nil
+	}
+	return b
+}
+
+// spread tries all cases, several at once, and counts. A bench on which a case
+// has failed is not used again.
+func spread[C fmt.Stringer](s *suite, t *testing.T, pods bool, cases []C, try func(*Bench, C) outcome) *figures {
+	f := &figures{began: time.Now()}
+	if len(cases) == 0 && s.only == "" {
+		t.Error("there is no case")
+	}
+	queue := make(chan C, len(cases))
+	for _, c := range cases {
+		queue <- c
+	}
+	close(queue)
+	var wg sync.WaitGroup
+	for range min(benches, len(cases)) {
+		wg.Go(func() {
+			b := s.bench(t.Context(), t, pods)
+			for c := range queue {
+				if b == nil || t.Context().Err() != nil {
+					t.Errorf("not tried: %s", c)
+					continue
+				}
+				o := try(b, c)
+				f.add(o)
+				if o.err != nil {
+					t.Errorf("%v\nagain: PGROTATE_CASE=%q go test -count=1 -run %s ./crash\n%s", o.err, c, t.Name(), o.said)
+					b = s.bench(t.Context(), t, pods)
+				}
+			}
+			if b != nil {
+				f.leaked(t, b)
+			}
+		})
+	}
+	wg.Wait()
+	return f
+}
+
+// outcome is what came of one case.
+type outcome struct {
+	err       error
+	unreached bool          // the run ended without the request
+	resumed   time.Duration // how long the resume took
+	said      string        // what the program said
+}
+
+// listed names requests, one a line.
+func listed(requests []proxy.Request) string {
+	var lines strings.Builder
+	for _, r := range requests {
+		fmt.Fprintln(&lines, r.Name())
+	}
+	return lines.String()
+}
+
+// figures count outcomes. Safe for concurrent use.
+type figures struct {
+	began time.Time
+
+	mu                                            sync.Mutex
+	tried, unreached, lost, locked, differ, other int
+	texts, leaks                                  int
+	slowest                                       time.Duration
+}
+
+func (f *figures) add(o outcome) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tried++
+	f.slowest = max(f.slowest, o.resumed)
+	switch {
+	case errors.Is(o.err, errLost):
+		f.lost++
+	case errors.Is(o.err, errLockedOut):
+		f.locked++
+	case errors.Is(o.err, errDiffering):
+		f.differ++
+	case o.err != nil:
+		f.other++
+	case o.unreached:
+		f.unreached++
+	}
+}
+
+// leaked adds what was found on a bench.
+func (f *figures) leaked(t *testing.T, b *Bench) {
+	hits, searched, err := b.Leaks()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.texts += searched
+	f.leaks += len(hits)
+	if len(hits) > 0 || err != nil {
+		t.Errorf("secrets where they must not be: %v\n%s", err, strings.Join(hits, "\n"))
+	}
+}
+
+func (f *figures) String() string {
+	return fmt.Sprintf("%d tried, %d not reached, %d lost, %d locked out, %d differing, %d otherwise wrong, %d leaks in %d texts; slowest resume %.1fs, all in %.0fs",
+		f.tried, f.unreached, f.lost, f.locked, f.differ, f.other, f.leaks, f.texts, f.slowest.Seconds(), time.Since(f.began).Seconds())
+}

@@ -1,0 +1,112 @@
+package crash
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pgrotate/pgrotate/internal/labtest/fixture"
+	"github.com/pgrotate/pgrotate/lab/program"
+	"github.com/pgrotate/pgrotate/lab/proxy"
+)
+
+// stop is where a run is stopped, and what takes over.
+type stop struct {
+	at
+	by mode
+}
+
+func (c stop) String() string { return c.at.String() + ", taken over by " + c.by.name }
+
+// zombie stops a rotation at a request, lets another run take over and end, and
+// wakes it again: its late request, and all that it does then, change nothing
+// but GitHub, which knows no precondition; the next resume heals that.
+func (s *suite) zombie(t *testing.T) {
+	for _, m := range modes() {
+		for _, by := range modes() {
+			t.Run(m.name+" by "+by.name, func(t *testing.T) {
+				var all []stop
+				for _, c := range locked(moments(m, s.undisturbed(t, m, true))) {
+					all = append(all, stop{c, by})
+				}
+				f := spread(s, t, true, part(s, all, 12, func(c stop) bool { return c.writes() && c.moment == proxy.Before }), woken)
+				fmt.Fprintf(os.Stdout, "zombie, %s, taken over by %s: %s\n", m.name, by.name, f)
+			})
+		}
+	}
+}
+
+// locked leaves out what comes before the lock: a run that is stopped there has
+// not begun yet, and is right to rotate when it wakes up.
+func locked(all []at) []at {
+	for i, c := range all {
+		if strings.Contains(c.name, "pg_advisory_lock") && c.moment == proxy.After {
+			return all[i:]
+		}
+	}
+	return nil
+}
+
+func woken(b *Bench, c stop) outcome {
+	started, release := make(chan *program.Run, 1), make(chan struct{})
+	reached := b.Proxy.Begin(&proxy.Fault{Name: c.name, Moment: c.moment, Effect: proxy.Pass, Meet: func() {
+		run := <-started
+		started <- run
+		run.Signal(syscall.SIGSTOP)
+		<-release
+	}})
+	began := time.Now()
+	run, err := b.Start(b.through, c.mode.inputs)
+	if err != nil {
+		return outcome{err: err}
+	}
+	started <- run
+	select {
+	case <-reached:
+	case <-run.Done():
+		close(release)
+		ended, err := b.Finish(run, began)
+		b.Proxy.End()
+		return outcome{unreached: true, err: err, said: ended.Said}
+	}
+	o, after := takeOver(b, c.by)
+	close(release) // its request arrives late
+	run.Signal(syscall.SIGCONT)
+	ended, err := b.Finish(run, began)
+	b.Proxy.End()
+	o.said += "\nthe one that was stopped:\n" + ended.Said
+	if o.err = errors.Join(o.err, err); o.err != nil {
+		return o
+	}
+	if o.err = untouched(b, after); o.err != nil {
+		return o
+	}
+	return o.then(b)
+}
+
+// takeOver ends the session of the stopped run and rotates.
+func takeOver(b *Bench, by mode) (o outcome, after *fixture.State) {
+	err := b.SQL(b.Superuser, `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = '`+b.Rotator+`'`)
+	ended, failed := b.Run(by.inputs)
+	o.said = "the one that took over:\n" + ended.Said
+	if ended.Code != 0 {
+		err = errors.Join(err, fmt.Errorf("the run that took over ended with exit code %d", ended.Code))
+	}
+	after, looked := b.Look()
+	o.err = errors.Join(err, failed, looked)
+	return o, after
+}
+
+// untouched tells whether all but GitHub is as it was.
+func untouched(b *Bench, before *fixture.State) error {
+	now, err := b.Look()
+	if err != nil {
+		return err
+	}
+	before.GitHub = now.GitHub
+	return b.Unchanged(before)
+}
