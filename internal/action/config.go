@@ -28,6 +28,7 @@ type Config struct {
 	Namespace   string
 	Secret      string
 	SecretKeys  []string
+	Copies      []string
 	Workloads   []string
 	Health      []string
 	LogLines    int
@@ -69,6 +70,7 @@ func read(in *inputs, keep func(string) secret.Value) Config {
 		Namespace:   in.text("namespace"),
 		Secret:      in.textOr("kubernetes-secret", "postgres-credentials"),
 		SecretKeys:  in.list("kubernetes-secret-keys"),
+		Copies:      in.list("kubernetes-secret-copies"),
 		Workloads:   in.list("workloads"),
 		Health:      in.argv("health-command"),
 		LogLines:    in.number("log-lines", 50, 0, 10_000),
@@ -119,7 +121,7 @@ func (c Config) together(in *inputs) {
 // rather than doing something else than what was asked for.
 func later(in *inputs) {
 	for _, input := range []struct{ name, only string }{
-		{"postgres-alternate-role", ""}, {"postgres-replicas", ""}, {"kubernetes-secret-copies", ""}, {"health-selector", ""},
+		{"postgres-alternate-role", ""}, {"postgres-replicas", ""}, {"health-selector", ""},
 		{"on-drift", "refuse"}, {"managed-secret", "refuse"}, {"terminate-sessions", "never"}, {"retire-after", "24h"}, {"maximum-age", "80d"},
 	} {
 		if value := in.text(input.name); value != "" && value != input.only {

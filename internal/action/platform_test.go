@@ -32,6 +32,7 @@ import (
 
 const (
 	served     = "postgres-credentials"
+	copied     = "reports-credentials"
 	repository = "acme/shop"
 	gitHubName = "DATABASE_PASSWORD"
 	token      = "github_pat_scenario_0123456789"
@@ -56,6 +57,7 @@ type platform struct {
 // state is everything that a rotation could change.
 type state struct {
 	Secret, Journal *corev1.Secret
+	Copy            *corev1.Secret // empty: there is none
 	Verifier        string
 	GitHub          string
 	Templates       map[string]int64 // generation of each Deployment
@@ -80,7 +82,9 @@ func newPlatform(ctx context.Context, lab labtest.Lab) (p *platform, err error) 
 }
 
 func (p *platform) close() {
-	_ = p.cluster.CoreV1().Namespaces().Delete(p.ctx, p.name, metav1.DeleteOptions{})
+	for _, namespace := range []string{p.name, p.elsewhere()} {
+		_ = p.cluster.CoreV1().Namespaces().Delete(p.ctx, namespace, metav1.DeleteOptions{})
+	}
 	_ = p.sql(p.superuser, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename IN ('`+p.name+`', '`+p.rotator()+`')`,
 		`DROP DATABASE "`+p.name+`" WITH (FORCE)`, `DROP ROLE "`+p.name+`"`, `DROP ROLE "`+p.rotator()+`"`)
 	p.api.Close()
@@ -97,12 +101,18 @@ func (p *platform) makeRole(superuser string) error {
 		`GRANT "`+p.name+`" TO "`+p.rotator()+`" WITH ADMIN OPTION`)
 }
 
-func (p *platform) makeNamespace() error {
-	space := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: p.name}}
+func (p *platform) makeNamespace() error { return p.makeSecret(p.name, served) }
+
+// elsewhere is the namespace that a scenario with a copy has besides its own.
+func (p *platform) elsewhere() string { return p.name + "-copy" }
+
+// makeSecret makes a namespace with the credential in it.
+func (p *platform) makeSecret(namespace, name string) error {
+	space := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
 	if _, err := p.cluster.CoreV1().Namespaces().Create(p.ctx, space, metav1.CreateOptions{}); err != nil {
 		return err
 	}
-	_, err := p.cluster.CoreV1().Secrets(p.name).Create(p.ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: served},
+	_, err := p.cluster.CoreV1().Secrets(namespace).Create(p.ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name},
 		StringData: map[string]string{"username": p.name, "password": p.password, "database": p.name}}, metav1.CreateOptions{})
 	return err
 }
@@ -179,12 +189,17 @@ func (p *platform) look() (*state, error) {
 	if s.Journal, err = p.cluster.CoreV1().Secrets(p.name).Get(p.ctx, served+"-rotation", metav1.GetOptions{}); err != nil {
 		s.Journal = &corev1.Secret{}
 	}
-	deployments, err := p.cluster.AppsV1().Deployments(p.name).List(p.ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, err
+	if s.Copy, err = p.cluster.CoreV1().Secrets(p.elsewhere()).Get(p.ctx, copied, metav1.GetOptions{}); err != nil {
+		s.Copy = &corev1.Secret{}
 	}
-	for _, d := range deployments.Items {
-		s.Templates[d.Name] = d.Generation
+	for _, namespace := range []string{p.name, p.elsewhere()} {
+		deployments, err := p.cluster.AppsV1().Deployments(namespace).List(p.ctx, metav1.ListOptions{})
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range deployments.Items {
+			s.Templates[d.Namespace+"/"+d.Name] = d.Generation
+		}
 	}
 	s.GitHub, _ = p.github.Secret(repository, gitHubName)
 	conn, err := pgx.Connect(p.ctx, p.superuser)
@@ -205,6 +220,8 @@ func (p *platform) unchanged() error {
 	switch {
 	case now.Secret.ResourceVersion != p.before.Secret.ResourceVersion:
 		return errors.New("the served Secret was written")
+	case now.Copy.ResourceVersion != p.before.Copy.ResourceVersion:
+		return errors.New("the copy was written")
 	case now.Journal.ResourceVersion != p.before.Journal.ResourceVersion:
 		return errors.New("the journal was written")
 	case now.Verifier != p.before.Verifier:
@@ -232,6 +249,8 @@ func (p *platform) consistent() error {
 		return errors.New("the database refuses the served password")
 	case now.GitHub != password:
 		return errors.New("the GitHub secret holds another password")
+	case now.Copy.Name != "" && (string(now.Copy.Data["password"]) != password || !strings.Contains(string(now.Copy.Data["DATABASE_URL"]), ":"+password+"@")):
+		return errors.New("the copy holds another password")
 	case now.Journal.Annotations["pgrotate.io/phase"] != "idle" || now.Journal.Data["pending"] != nil:
 		return errors.New("the journal is open")
 	case string(now.Secret.Data["database"]) != p.name:
@@ -246,9 +265,10 @@ func (p *platform) restored() error {
 	if err != nil {
 		return err
 	}
-	was, is := keep(p.before.Secret), keep(now.Secret)
 	switch {
-	case was != is:
+	case keep(p.before.Copy) != keep(now.Copy):
+		return errors.New("the copy is not as it was")
+	case keep(p.before.Secret) != keep(now.Secret):
 		return fmt.Errorf("the served Secret is not as it was: annotations now %v", now.Secret.Annotations)
 	case now.GitHub != p.before.GitHub:
 		return errors.New("the GitHub secret is not as it was")
@@ -267,9 +287,20 @@ func keep(s *corev1.Secret) string {
 	return string(text)
 }
 
-// deploy runs the lab's service as a Deployment that reads the Secret, and
-// waits until its pods are ready. extra are more variables of its environment.
-func (p *platform) deploy(name string, extra ...corev1.EnvVar) error {
+// place is the namespace and name of "[elsewhere/]name", and the Secret that is
+// read there.
+func (p *platform) place(text string) (namespace, name, secret string) {
+	if name, ok := strings.CutPrefix(text, p.elsewhere()+"/"); ok {
+		return p.elsewhere(), name, copied
+	}
+	return p.name, text, served
+}
+
+// deploy runs the lab's service as a Deployment that reads the Secret of its
+// namespace, and waits until its pods are ready. extra are more variables of
+// its environment.
+func (p *platform) deploy(text string, extra ...corev1.EnvVar) error {
+	namespace, name, secret := p.place(text)
 	env := append([]corev1.EnvVar{
 		{Name: "POSTGRES_HOST", Value: "127.0.0.1"}, {Name: "POSTGRES_PORT", Value: p.port()}, {Name: "POSTGRES_SSLMODE", Value: "require"},
 	}, extra...)
@@ -281,23 +312,24 @@ func (p *platform) deploy(name string, extra ...corev1.EnvVar) error {
 			HostNetwork: true, TerminationGracePeriodSeconds: &grace,
 			Containers: []corev1.Container{{
 				Name: "service", Image: "pgrotate.lab/service:1", ImagePullPolicy: corev1.PullNever, Env: env, ReadinessProbe: probe,
-				EnvFrom: []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: served}}}},
+				EnvFrom: []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: secret}}}},
 			}},
 		}},
 	}}
-	if _, err := p.cluster.AppsV1().Deployments(p.name).Create(p.ctx, d, metav1.CreateOptions{}); err != nil {
+	if _, err := p.cluster.AppsV1().Deployments(namespace).Create(p.ctx, d, metav1.CreateOptions{}); err != nil {
 		return err
 	}
-	return p.ready(name)
+	return p.ready(text)
 }
 
 // ready waits until every pod of a Deployment is a ready one of its newest template.
-func (p *platform) ready(name string) error {
+func (p *platform) ready(text string) error {
+	namespace, name, _ := p.place(text)
 	ctx, cancel := context.WithTimeout(p.ctx, 2*time.Minute)
 	defer cancel()
 	var last appsv1.DeploymentStatus
 	for ctx.Err() == nil { // a server may end a watch at any time
-		watch, err := p.cluster.AppsV1().Deployments(p.name).Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
+		watch, err := p.cluster.AppsV1().Deployments(namespace).Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
 		if err != nil {
 			return err
 		}

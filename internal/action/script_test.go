@@ -41,7 +41,8 @@ func TestInputs(t *testing.T) {
 // a database, a namespace and a GitHub of its own, and these commands:
 //
 //	exits CODE COMMAND...          run a command that ends with this exit code
-//	deploy NAME [VARIABLE=VALUE]   run a service that reads the Secret; $PASSWORD is the first password
+//	deploy NAME [VARIABLE=VALUE]   run a service that reads the Secret; $PASSWORD is the first password. $ELSEWHERE/NAME reads the copy
+//	copy KEY=VALUE                 make the namespace $ELSEWHERE with the Secret reports-credentials, a copy that has this key, too
 //	remember                       note every store
 //	unchanged                      no store was written since
 //	restored                       every byte is back
@@ -71,6 +72,7 @@ func TestScenarios(t *testing.T) {
 			env.Values["platform"] = p
 			env.Setenv("PASSWORD", p.password)
 			env.Setenv("ROLE", p.name)
+			env.Setenv("ELSEWHERE", p.elsewhere())
 			env.Setenv("PORT", p.port())
 			for name, value := range p.inputs() {
 				env.Setenv(name, value)
@@ -80,7 +82,7 @@ func TestScenarios(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "deploy": deploy, "remember": remember, "unchanged": judged((*platform).unchanged), "restored": judged((*platform).restored),
 			"consistent": judged((*platform).consistent), "accepts": login(true), "refuses": login(false), "ready": ready, "mark": mark,
-			"secret": addKey, "github": fault, "trust": trust, "killed": killed, "held": held, "released": released, "together": together,
+			"secret": addKey, "copy": makeCopy, "github": fault, "trust": trust, "killed": killed, "held": held, "released": released, "together": together,
 			"inputs": several, "url-follows": urlFollows,
 		},
 	})
@@ -144,7 +146,8 @@ func ready(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).r
 
 func mark(ts *testscript.TestScript, _ bool, args []string) {
 	p := of(ts)
-	d, err := p.cluster.AppsV1().Deployments(p.name).Get(p.ctx, args[0], metav1.GetOptions{})
+	namespace, name, _ := p.place(args[0])
+	d, err := p.cluster.AppsV1().Deployments(namespace).Get(p.ctx, name, metav1.GetOptions{})
 	ts.Check(err)
 	annotations := fmt.Sprint(d.Spec.Template.Annotations)
 	if !regexp.MustCompile(args[1]).MatchString(annotations) {
@@ -154,10 +157,20 @@ func mark(ts *testscript.TestScript, _ bool, args []string) {
 
 func addKey(ts *testscript.TestScript, _ bool, args []string) {
 	p := of(ts)
-	key, value, _ := strings.Cut(args[0], "=")
-	_, err := p.cluster.CoreV1().Secrets(p.name).Patch(p.ctx, served, types.MergePatchType,
+	ts.Check(p.addKey(p.name, served, args[0]))
+}
+
+func makeCopy(ts *testscript.TestScript, _ bool, args []string) {
+	p := of(ts)
+	ts.Check(p.makeSecret(p.elsewhere(), copied))
+	ts.Check(p.addKey(p.elsewhere(), copied, args[0]))
+}
+
+func (p *platform) addKey(namespace, name, pair string) error {
+	key, value, _ := strings.Cut(pair, "=")
+	_, err := p.cluster.CoreV1().Secrets(namespace).Patch(p.ctx, name, types.MergePatchType,
 		fmt.Appendf(nil, `{"stringData":{%q:%q}}`, key, value), metav1.PatchOptions{})
-	ts.Check(err)
+	return err
 }
 
 func several(ts *testscript.TestScript, _ bool, args []string) {

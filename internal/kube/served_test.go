@@ -169,6 +169,36 @@ func TestServedWritesAgainWhatSomebodyChanged(t *testing.T) {
 	}
 }
 
+// TestServedEndsLastApplied removes what `kubectl apply` remembers of the
+// password, once that is not served any more.
+func TestServedEndsLastApplied(t *testing.T) {
+	for _, test := range []struct {
+		applied string
+		ends    bool
+	}{
+		{`{"data":{"password":"Zm9ybWVyLXBhc3N3b3Jk"}}`, true}, {`{"stringData":{"DATABASE_URL":"postgres://alfred_user:former-password@db"}}`, true},
+		{`{"metadata":{"labels":{"team":"alfred"}}}`, false},
+	} {
+		c := lab(t)
+		o := servedSecret()
+		o.Annotations[lastApplied] = test.applied
+		putSecret(t, c, o)
+		s := c.Served(servedName, urlMapping)
+		credential := rendered(t, s)
+		for _, stamp := range []struct {
+			credential secret.Credential
+			stays      bool
+		}{{secret.Credential{}, true}, {credential, !test.ends}} {
+			if err := s.Set(t.Context(), stamp.credential, secret.Stamp{RotationID: "r1", Epoch: 5}); err != nil {
+				t.Fatal(err)
+			}
+			if after := readSecret(t, c, servedName); (after.Annotations[lastApplied] == test.applied) != stamp.stays || after.Annotations["note"] != "hands off" {
+				t.Errorf("%s: annotations %v after a write", test.applied, after.Annotations)
+			}
+		}
+	}
+}
+
 func TestContentPatch(t *testing.T) {
 	credential := secret.Credential{Keys: map[string]secret.Value{"password": secret.New("new")}}
 	body, err := contentOf(credential, secret.Stamp{RotationID: "r1", Epoch: 2}).patch("u-1", "77")
@@ -250,7 +280,7 @@ func TestServedPlan(t *testing.T) {
 		{name: "annotation", mapping: urlMapping, change: func(o *corev1.Secret) { o.Annotations["backup"] = "former-password" },
 			class: refused, text: `annotation "backup" holds the current password`},
 		{name: "kubectl apply", mapping: urlMapping, change: func(o *corev1.Secret) { o.Annotations[lastApplied] = `{"stringData":{"password":"former-password"}}` },
-			wantChange: `writes "DATABASE_URL", "password"`, warning: "puts it back"},
+			wantChange: `writes "DATABASE_URL", "password"`, warning: "puts the password back"},
 		{name: "guessable password", mapping: nil, change: func(o *corev1.Secret) {
 			o.Data = bytesOf(map[string]string{"username": "app", "password": "alfred", "database": "alfred"})
 		}, wantChange: `writes "password", "username"`, warning: `key "database" may hold the current password`},
