@@ -29,6 +29,7 @@ type Config struct {
 	Secret      string
 	SecretKeys  []string
 	Copies      []string
+	Managed     string
 	Workloads   []string
 	Health      []string
 	LogLines    int
@@ -71,6 +72,7 @@ func read(in *inputs, keep func(string) secret.Value) Config {
 		Secret:      in.textOr("kubernetes-secret", "postgres-credentials"),
 		SecretKeys:  in.list("kubernetes-secret-keys"),
 		Copies:      in.list("kubernetes-secret-copies"),
+		Managed:     in.choice("managed-secret", "refuse", "warn"),
 		Workloads:   in.list("workloads"),
 		Health:      in.argv("health-command"),
 		LogLines:    in.number("log-lines", 50, 0, 10_000),
@@ -122,7 +124,7 @@ func (c Config) together(in *inputs) {
 func later(in *inputs) {
 	for _, input := range []struct{ name, only string }{
 		{"postgres-alternate-role", ""}, {"postgres-replicas", ""}, {"health-selector", ""},
-		{"on-drift", "refuse"}, {"managed-secret", "refuse"}, {"terminate-sessions", "never"}, {"retire-after", "24h"}, {"maximum-age", "80d"},
+		{"on-drift", "refuse"}, {"terminate-sessions", "never"}, {"retire-after", "24h"}, {"maximum-age", "80d"},
 	} {
 		if value := in.text(input.name); value != "" && value != input.only {
 			in.wrong(input.name, "leave it out", "%q is not supported by this version yet", value)

@@ -51,6 +51,7 @@ func TestInputs(t *testing.T) {
 //	ready NAME                     the Deployment has ready pods of its newest template only
 //	mark NAME REGEXP               the restart mark of its template
 //	secret KEY=VALUE               add a key to the served Secret
+//	label NAME=VALUE               put a label on the served Secret
 //	github METHOD STATUS           GitHub answers so from now on
 //	trust                          move to the server that asks nobody for a password
 //	killed N METHOD PATH           run pgrotate and kill it at its Nth such request to the API server
@@ -82,7 +83,7 @@ func TestScenarios(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "deploy": deploy, "remember": remember, "unchanged": judged((*platform).unchanged), "restored": judged((*platform).restored),
 			"consistent": judged((*platform).consistent), "accepts": login(true), "refuses": login(false), "ready": ready, "mark": mark,
-			"secret": addKey, "copy": makeCopy, "github": fault, "trust": trust, "killed": killed, "held": held, "released": released, "together": together,
+			"secret": addKey, "copy": makeCopy, "label": label, "github": fault, "trust": trust, "killed": killed, "held": held, "released": released, "together": together,
 			"inputs": several, "url-follows": urlFollows,
 		},
 	})
@@ -158,6 +159,14 @@ func mark(ts *testscript.TestScript, _ bool, args []string) {
 func addKey(ts *testscript.TestScript, _ bool, args []string) {
 	p := of(ts)
 	ts.Check(p.addKey(p.name, served, args[0]))
+}
+
+func label(ts *testscript.TestScript, _ bool, args []string) {
+	p := of(ts)
+	name, value, _ := strings.Cut(args[0], "=")
+	_, err := p.cluster.CoreV1().Secrets(p.name).Patch(p.ctx, served, types.MergePatchType,
+		fmt.Appendf(nil, `{"metadata":{"labels":{%q:%q}}}`, name, value), metav1.PatchOptions{})
+	ts.Check(err)
 }
 
 func makeCopy(ts *testscript.TestScript, _ bool, args []string) {

@@ -56,7 +56,7 @@ func (p *program) connect(in *inputs) *targets {
 
 func (p *program) connectCluster(in *inputs, t *targets) {
 	c := p.config
-	t.served = t.cluster.Served(c.Secret, t.mapping)
+	t.served = t.cluster.Served(c.Secret, t.mapping, kube.Reaction(c.Managed))
 	var err error
 	t.copies, err = t.served.Copies(c.Copies)
 	in.blame("kubernetes-secret-copies", err)

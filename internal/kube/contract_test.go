@@ -129,7 +129,7 @@ func (c *contract) served(lines []string) rotationtest.Served {
 		Name: name, Labels: map[string]string{"team": "alfred"}, Annotations: map[string]string{"note": "hands off"}}}, metav1.CreateOptions{})
 	must(c.t, err)
 	cluster, keeper := c.process()
-	return rotationtest.Served{Served: cluster.Served(name, mapping), Keep: keeper.Keep,
+	return rotationtest.Served{Served: cluster.Served(name, mapping, kube.Refuse), Keep: keeper.Keep,
 		Current: secret.Credential{User: "alfred_user", Password: secret.New("Former1Password")},
 		Version: func() string { return c.secret(name).ResourceVersion },
 		Others:  func() string { return c.others(name, owned) },

@@ -49,7 +49,7 @@ func (s *Served) Copies(lines []string) ([]*Copy, error) {
 
 func (s *Served) copy(line string) (*Copy, error) {
 	namespace, name := s.cluster.qualify(line)
-	c := &Copy{served: s, holder: holder{cluster: s.cluster.in(namespace), name: name, mapping: s.mapping,
+	c := &Copy{served: s, holder: holder{cluster: s.cluster.in(namespace), name: name, mapping: s.mapping, managed: s.managed,
 		absent: "recreate it with its other keys, or take it out of the copies"}}
 	switch {
 	case len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1123Subdomain(name)) > 0:

@@ -30,7 +30,7 @@ func copied(t *testing.T, o *corev1.Secret) (served *Served, c *Copy, there *Clu
 	there = lab(t)
 	putSecret(t, home, servedSecret())
 	putSecret(t, there, o)
-	served = home.Served(servedName, urlMapping)
+	served = home.Served(servedName, urlMapping, Refuse)
 	copies, err := served.Copies([]string{there.namespace + "/" + copyName})
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +39,7 @@ func copied(t *testing.T, o *corev1.Secret) (served *Served, c *Copy, there *Clu
 }
 
 func TestCopiesRefusesLines(t *testing.T) {
-	served := (&Cluster{namespace: "shop"}).Served(servedName, nil)
+	served := (&Cluster{namespace: "shop"}).Served(servedName, nil, Refuse)
 	copies, err := served.Copies([]string{"other", "b/other", "other", "shop/other", servedName, "shop/" + servedName, servedName + "-rotation", "/x", "a/b/c", "Bad_Name", ""})
 	if copies != nil {
 		t.Error("a part of the list is returned")

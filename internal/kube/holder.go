@@ -17,7 +17,8 @@ type holder struct {
 	cluster *Cluster // in the Secret's namespace
 	name    string
 	mapping Mapping
-	absent  string // what to do where there is no such Secret
+	managed Reaction // to somebody else who writes it, too
+	absent  string   // what to do where there is no such Secret
 }
 
 // String names the Secret with its namespace.

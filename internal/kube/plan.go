@@ -15,8 +15,8 @@ import (
 
 // Plan tells which keys Set would change to hold c and finds out by a dry run of
 // the server, admission included, whether it may. It changes nothing. The error
-// holds everything that speaks against it: an immutable Secret, a mapped key
-// that is missing, unreadable or at odds with another, a password in a key that
+// holds everything that speaks against it: an immutable Secret, somebody else who
+// writes it, a mapped key that is missing, unreadable or at odds with another, a password in a key that
 // is not mapped, a missing right.
 func (s *Served) Plan(ctx context.Context, c secret.Credential) (change string, warnings []string, err error) {
 	o, err := s.get(ctx)
@@ -35,8 +35,10 @@ func (s *Served) Plan(ctx context.Context, c secret.Credential) (change string, 
 // are objections that only the caller knows. write tells what would be written.
 func (h *holder) plan(ctx context.Context, o *corev1.Secret, c secret.Credential, write func(secret.Credential) content, more ...error) (change string, warnings []string, err error) {
 	current := h.read(o)
-	warnings, leaked := h.leaks(o, current)
-	errs := append(more, h.mutable(o), h.mapped(o), leaked)
+	leaks, leaked := h.leaks(o, current)
+	warnings, owned := h.owned(o)
+	warnings = append(warnings, leaks...)
+	errs := append(more, owned, h.mutable(o), h.mapped(o), leaked)
 	if err := errors.Join(errs...); err != nil {
 		return "", warnings, err
 	}

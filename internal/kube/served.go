@@ -30,9 +30,10 @@ type Served struct {
 	seen *corev1.Secret // the last one read or written: what a write is compared with
 }
 
-// Served returns the Secret of that name, whose keys are mapped by m.
-func (c *Cluster) Served(name string, m Mapping) *Served {
-	return &Served{holder: holder{cluster: c, name: name, mapping: m, absent: "recreate it with its other keys; `resume` fills in the credential"}}
+// Served returns the Secret of that name, whose keys are mapped by m. managed is
+// what its plan, and those of its copies, do where somebody else writes it, too.
+func (c *Cluster) Served(name string, m Mapping, managed Reaction) *Served {
+	return &Served{holder: holder{cluster: c, name: name, mapping: m, managed: managed, absent: "recreate it with its other keys; `resume` fills in the credential"}}
 }
 
 // Look reads the Secret. What it finds in the mapped keys is masked, except the

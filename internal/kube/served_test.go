@@ -44,7 +44,7 @@ func rendered(t *testing.T, s *Served) secret.Credential {
 func TestServedRotates(t *testing.T) {
 	c := lab(t)
 	before := putSecret(t, c, servedSecret())
-	s := c.Served(servedName, urlMapping)
+	s := c.Served(servedName, urlMapping, Refuse)
 	credential := rendered(t, s)
 
 	at := time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.FixedZone("CET", 3600))
@@ -70,7 +70,7 @@ func TestServedRotates(t *testing.T) {
 	}
 
 	// The same again sends nothing, from this process or another.
-	for _, again := range []*Served{s, c.Served(servedName, urlMapping)} {
+	for _, again := range []*Served{s, c.Served(servedName, urlMapping, Refuse)} {
 		if err := again.Set(t.Context(), credential, stamp); err != nil {
 			t.Fatal(err)
 		}
@@ -98,7 +98,7 @@ func TestServedFenceWritesOnlyEpoch(t *testing.T) {
 	o := servedSecret()
 	o.Annotations[annotationID], o.Annotations[annotationAt] = "r0", "2026-01-01T00:00:00Z"
 	before := putSecret(t, c, o)
-	s := c.Served(servedName, nil)
+	s := c.Served(servedName, nil, Refuse)
 	if err := s.Set(t.Context(), secret.Credential{}, secret.Stamp{Epoch: 3}); err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func TestServedMeetsForeignWrites(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			c := lab(t)
 			putSecret(t, c, servedSecret())
-			s := c.Served(servedName, nil)
+			s := c.Served(servedName, nil, Refuse)
 			credential := rendered(t, s)
 			mergePatch(t, c, servedName, test.patch)
 			met := readSecret(t, c, servedName)
@@ -156,7 +156,7 @@ func TestServedMeetsForeignWrites(t *testing.T) {
 func TestServedWritesAgainWhatSomebodyChanged(t *testing.T) {
 	c := lab(t)
 	putSecret(t, c, servedSecret())
-	s := c.Served(servedName, nil)
+	s := c.Served(servedName, nil, Refuse)
 	credential, stamp := rendered(t, s), secret.Stamp{RotationID: "r1", Epoch: 5}
 	for range 2 {
 		if err := s.Set(t.Context(), credential, stamp); err != nil {
@@ -183,7 +183,7 @@ func TestServedEndsLastApplied(t *testing.T) {
 		o := servedSecret()
 		o.Annotations[lastApplied] = test.applied
 		putSecret(t, c, o)
-		s := c.Served(servedName, urlMapping)
+		s := c.Served(servedName, urlMapping, Refuse)
 		credential := rendered(t, s)
 		for _, stamp := range []struct {
 			credential secret.Credential
@@ -212,13 +212,13 @@ func TestContentPatch(t *testing.T) {
 func TestServedMadeAnew(t *testing.T) {
 	c := lab(t)
 	putSecret(t, c, servedSecret())
-	s := c.Served(servedName, nil)
+	s := c.Served(servedName, nil, Refuse)
 	credential := rendered(t, s)
 	erase(t, c, "secrets", c.namespace, servedName)
 	err := s.Set(t.Context(), credential, secret.Stamp{Epoch: 1})
 	wantFailure(t, err, missing, "there is no such Secret")
 
-	s = c.Served(servedName, nil)
+	s = c.Served(servedName, nil, Refuse)
 	putSecret(t, c, servedSecret())
 	credential = rendered(t, s)
 	erase(t, c, "secrets", c.namespace, servedName)
@@ -233,7 +233,7 @@ func TestServedMadeAnew(t *testing.T) {
 func TestServedForbidden(t *testing.T) {
 	admin := lab(t)
 	putSecret(t, admin, servedSecret())
-	s := as(t, admin, `{"apiGroups":[""],"resources":["secrets"],"resourceNames":["`+servedName+`"],"verbs":["get"]}`).Served(servedName, urlMapping)
+	s := as(t, admin, `{"apiGroups":[""],"resources":["secrets"],"resourceNames":["`+servedName+`"],"verbs":["get"]}`).Served(servedName, urlMapping, Refuse)
 	credential := rendered(t, s)
 	_, _, err := s.Plan(t.Context(), credential)
 	for _, err := range []error{err, s.Set(t.Context(), credential, secret.Stamp{Epoch: 1})} {
@@ -245,7 +245,7 @@ func TestServedForbidden(t *testing.T) {
 }
 
 func TestServedMissing(t *testing.T) {
-	_, err := lab(t).Served("absent", nil).Look(t.Context())
+	_, err := lab(t).Served("absent", nil, Refuse).Look(t.Context())
 	f := wantFailure(t, err, missing, "there is no such Secret")
 	if !strings.Contains(f.Hint(), "`resume` fills in the credential") {
 		t.Errorf("hint %q", f.Hint())
@@ -258,7 +258,7 @@ func TestServedRefusesForgedAnnotations(t *testing.T) {
 		o := servedSecret()
 		o.Annotations[name] = text
 		putSecret(t, c, o)
-		_, err := c.Served(servedName, nil).Look(t.Context())
+		_, err := c.Served(servedName, nil, Refuse).Look(t.Context())
 		wantFailure(t, err, refused, text)
 	}
 }
@@ -295,7 +295,7 @@ func TestServedPlan(t *testing.T) {
 				test.change(o)
 			}
 			before := putSecret(t, c, o)
-			change, warnings, err := c.Served(servedName, test.mapping).
+			change, warnings, err := c.Served(servedName, test.mapping, Refuse).
 				Plan(t.Context(), secret.Credential{User: "alfred_user", Password: secret.New("brand-new-password")})
 			if test.class != "" {
 				if f := wantFailure(t, err, test.class, test.text); !strings.Contains(f.Hint(), test.hint) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,7 +76,21 @@ func (w *Workload) doubts(r rollout) []string {
 	if r.blind && r.desired > 0 && len(w.options.HealthCommand) == 0 {
 		warnings = append(warnings, fmt.Sprintf("%s has a container without a readiness probe: its pods count as ready as soon as they start", w))
 	}
+	if name, value, _ := strings.Cut(r.reloader, "="); name != "" && (name != reloadList || w.reloaded(value)) {
+		warnings = append(warnings, fmt.Sprintf("%s has the annotation %q: its controller restarts it a second time when the Secret changes "+
+			"(Reloader does not where the Secret has reloader.stakater.com/ignore: \"true\")", w, name))
+	}
 	return warnings
+}
+
+// reloaded tells whether a list of names has one of the Secrets in it.
+func (w *Workload) reloaded(names string) bool {
+	for name := range strings.SplitSeq(names, ",") {
+		if slices.Contains(w.secrets, strings.TrimSpace(name)) {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *Workload) change(r rollout) string {
