@@ -141,7 +141,7 @@ func (a *area) databases(ctx context.Context) (map[string]bool, error) {
 	if a.pod != "" {
 		o, err := a.cluster.pods(a.cluster.namespace).get(ctx, a.pod)
 		if err != nil {
-			return nil, a.cluster.failed(fmt.Sprintf("read the database's pod %q", a.pod), err, rule{resource: "pods", verbs: []string{"get", "list", "watch"}})
+			return nil, a.cluster.failed(fmt.Sprintf("read the database's pod %q", a.pod), err, rule{resource: "pods", name: a.pod, verbs: []string{"get"}})
 		}
 		found[ownerOf(o)] = true
 	}
@@ -160,7 +160,7 @@ func (c *Cluster) ownersOf(ctx context.Context, ip string, found map[string]bool
 		}
 	})
 	if err != nil {
-		return c.failed("list pods", err, rule{resource: "pods", verbs: []string{"get", "list", "watch"}})
+		return c.failed("list pods", err, rule{resource: "pods", verbs: []string{"list", "watch"}})
 	}
 	return nil
 }

@@ -154,7 +154,7 @@ func TestWorkloadPlanForbidden(t *testing.T) {
 	}
 	_, _, err := w.Plan(t.Context())
 	f := wantFailure(t, err, refused, "forbidden")
-	if want := `{apiGroups: ["apps"], resources: ["deployments"], resourceNames: ["idle"], verbs: ["get", "patch"]}`; !strings.Contains(f.Hint(), want) {
+	if want := `{apiGroups: ["apps"], resources: ["deployments"], resourceNames: ["idle"], verbs: ["patch"]}`; !strings.Contains(f.Hint(), want) {
 		t.Errorf("hint %q, want %q", f.Hint(), want)
 	}
 }

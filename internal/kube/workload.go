@@ -169,7 +169,7 @@ func (w *Workload) mark(ctx context.Context, mark string, dryRun ...string) (rol
 		return r, fail(unavailable, "", "restart %s: %v", w, err)
 	case err != nil:
 		return r, w.cluster.failed(fmt.Sprintf("restart %s", w), err,
-			rule{group: "apps", resource: w.kind.plural, name: w.name, verbs: []string{"get", "patch"}})
+			rule{group: "apps", resource: w.kind.plural, name: w.name, verbs: []string{"patch"}})
 	}
 	return r, nil
 }
