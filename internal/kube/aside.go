@@ -25,7 +25,7 @@ func theDatabase() *aside {
 }
 
 // leftOut is how to rotate all the same.
-const leftOut = ", and list in `workloads` what is to be restarted, to rotate without it"
+const leftOut = "; to rotate without it, list in `workloads` what is to be restarted"
 
 // asideOf tells why no change of a template restarts the pods of an owner of
 // this kind. All of them keep the password that they started with.

@@ -1,5 +1,5 @@
-// Package kube is Kubernetes as pgrotate uses it: the served Secret and the
-// journal as compare-and-swap stores, the workloads that read the Secret with
+// Package kube is Kubernetes as pgrotate uses it: the served Secret, its copies
+// and the journal as compare-and-swap stores, the workloads that read them with
 // their restart and its proof, and a tunnel to a pod.
 package kube
 

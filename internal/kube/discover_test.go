@@ -110,7 +110,7 @@ func TestWorkloadPlan(t *testing.T) {
 		{name: "deployment/idle", change: `has no pods: those it gets later read the new password (container "app": env PGPASSWORD)`},
 		{name: "deployment/paused", err: "restart deployment/paused: it is paused", hint: "kubectl rollout resume"},
 		{name: "deployment/sick", err: "it is not healthy before the start: 0 of 1 pods available"},
-		{name: "statefulset/by-hand", err: "its update strategy is OnDelete", hint: "to RollingUpdate, and list in `workloads`"},
+		{name: "statefulset/by-hand", err: "its update strategy is OnDelete", hint: "to RollingUpdate; to rotate without it, list in `workloads`"},
 		{name: "statefulset/operated", change: `has no pods: those it gets later read the new password (container "app": env PGPASSWORD)`, warning: "managed by Cluster/pg"},
 	} {
 		change, warnings, err := found[i].Plan(t.Context())

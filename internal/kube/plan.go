@@ -16,8 +16,8 @@ import (
 // Plan tells which keys Set would change to hold c and finds out by a dry run of
 // the server, admission included, whether it may. It changes nothing. The error
 // holds everything that speaks against it: an immutable Secret, somebody else who
-// writes it, a mapped key that is missing, unreadable or at odds with another, a password in a key that
-// is not mapped, a missing right.
+// writes it, a mapped key that is missing, unreadable or at odds with another, a
+// password in a key that is not mapped, a missing right.
 func (s *Served) Plan(ctx context.Context, c secret.Credential) (change string, warnings []string, err error) {
 	o, err := s.get(ctx)
 	if err != nil {
