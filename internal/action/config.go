@@ -29,6 +29,8 @@ type Config struct {
 	Namespace   string
 	Secret      string
 	SecretKeys  []string
+	Copies      []string
+	Managed     string
 	Workloads   []string
 	Health      []string
 	LogLines    int
@@ -72,6 +74,8 @@ func read(in *inputs, keep func(string) secret.Value) Config {
 		Namespace:   in.text("namespace"),
 		Secret:      in.textOr("kubernetes-secret", "postgres-credentials"),
 		SecretKeys:  in.list("kubernetes-secret-keys"),
+		Copies:      in.list("kubernetes-secret-copies"),
+		Managed:     in.choice("managed-secret", "refuse", "warn"),
 		Workloads:   in.list("workloads"),
 		Health:      in.argv("health-command"),
 		LogLines:    in.number("log-lines", 50, 0, 10_000),
@@ -144,8 +148,8 @@ func (c Config) together(in *inputs) {
 // rather than doing something else than what was asked for.
 func later(in *inputs) {
 	for _, input := range []struct{ name, only string }{
-		{"postgres-alternate-role", ""}, {"postgres-replicas", ""}, {"kubernetes-secret-copies", ""}, {"health-selector", ""},
-		{"on-drift", "refuse"}, {"managed-secret", "refuse"}, {"terminate-sessions", "never"}, {"retire-after", "24h"}, {"maximum-age", "80d"},
+		{"postgres-alternate-role", ""}, {"postgres-replicas", ""}, {"health-selector", ""},
+		{"on-drift", "refuse"}, {"terminate-sessions", "never"}, {"retire-after", "24h"}, {"maximum-age", "80d"},
 	} {
 		if value := in.text(input.name); value != "" && value != input.only {
 			in.wrong(input.name, "leave it out", "%q is not supported by this version yet", value)

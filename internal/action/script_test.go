@@ -45,7 +45,8 @@ func TestInputs(t *testing.T) {
 // a database, a namespace and a GitHub of its own, and these commands:
 //
 //	exits CODE COMMAND...          run a command that ends with this exit code
-//	deploy NAME [VARIABLE=VALUE]   run a service that reads the Secret; $PASSWORD is the first password
+//	deploy NAME [VARIABLE=VALUE]   run a service that reads the Secret; $PASSWORD is the first password. $ELSEWHERE/NAME reads the copy
+//	copy KEY=VALUE                 make the namespace $ELSEWHERE with the Secret reports-credentials, a copy that has this key, too
 //	remember                       note every store
 //	unchanged                      no store was written since
 //	restored                       every byte is back
@@ -54,6 +55,7 @@ func TestInputs(t *testing.T) {
 //	ready NAME                     the Deployment has ready pods of its newest template only
 //	mark NAME REGEXP               the restart mark of its template
 //	secret KEY=VALUE               add a key to the served Secret
+//	label NAME=VALUE               put a label on the served Secret
 //	github METHOD STATUS           GitHub answers so from now on
 //	trust                          move to the server that asks nobody for a password
 //	killed N METHOD PATH           run pgrotate and kill it at its Nth such request to the API server
@@ -76,6 +78,7 @@ func TestScenarios(t *testing.T) {
 			env.Values["platform"] = &platform{Platform: made}
 			env.Setenv("PASSWORD", made.Password)
 			env.Setenv("ROLE", made.Name)
+			env.Setenv("ELSEWHERE", made.Elsewhere())
 			env.Setenv("PORT", made.Port())
 			inputs, err := made.Inputs()
 			for name, value := range inputs {
@@ -86,7 +89,7 @@ func TestScenarios(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "deploy": deploy, "remember": remember, "unchanged": judged((*platform).unchanged), "restored": judged((*platform).restored),
 			"consistent": judged((*platform).consistent), "accepts": login(true), "refuses": login(false), "ready": ready, "mark": mark,
-			"secret": addKey, "github": fault, "trust": trust, "killed": killed, "held": held, "released": released, "together": together,
+			"secret": addKey, "copy": makeCopy, "label": label, "github": fault, "trust": trust, "killed": killed, "held": held, "released": released, "together": together,
 			"inputs": several, "state": handOver, "url-follows": urlFollows,
 		},
 	})
@@ -158,10 +161,21 @@ func mark(ts *testscript.TestScript, _ bool, args []string) {
 
 func addKey(ts *testscript.TestScript, _ bool, args []string) {
 	p := of(ts)
-	key, value, _ := strings.Cut(args[0], "=")
+	ts.Check(p.AddKey(p.Name, fixture.Secret, args[0]))
+}
+
+func label(ts *testscript.TestScript, _ bool, args []string) {
+	p := of(ts)
+	name, value, _ := strings.Cut(args[0], "=")
 	_, err := p.Cluster.CoreV1().Secrets(p.Name).Patch(context.Background(), fixture.Secret, types.MergePatchType,
-		fmt.Appendf(nil, `{"stringData":{%q:%q}}`, key, value), metav1.PatchOptions{})
+		fmt.Appendf(nil, `{"metadata":{"labels":{%q:%q}}}`, name, value), metav1.PatchOptions{})
 	ts.Check(err)
+}
+
+func makeCopy(ts *testscript.TestScript, _ bool, args []string) {
+	p := of(ts)
+	ts.Check(p.MakeSecret(p.Elsewhere(), fixture.Copy))
+	ts.Check(p.AddKey(p.Elsewhere(), fixture.Copy, args[0]))
 }
 
 func several(ts *testscript.TestScript, _ bool, args []string) {

@@ -23,6 +23,7 @@ var (
 	_ rotation.Journal  = (*kube.Journal)(nil)
 	_ rotation.Served   = (*kube.Served)(nil)
 	_ rotation.Workload = (*kube.Workload)(nil)
+	_ rotation.Copy     = (*kube.Copy)(nil)
 	_ rotation.Copy     = (*github.Secret)(nil)
 )
 
@@ -31,6 +32,8 @@ type targets struct {
 	cluster  *kube.Cluster
 	tunnel   *kube.Tunnel // nil: PostgreSQL is reached directly
 	mapping  kube.Mapping
+	served   *kube.Served
+	copies   []*kube.Copy
 	database *postgres.Database
 	secrets  []rotation.Copy
 }
@@ -44,13 +47,24 @@ func (p *program) connect(in *inputs) *targets {
 	in.blame("kubeconfig", err)
 	t.mapping, err = kube.ParseMapping(c.SecretKeys)
 	in.blame("kubernetes-secret-keys", err)
-	if t.cluster != nil && c.PostgresPod != "" {
-		t.tunnel, err = t.cluster.Tunnel(c.PostgresPod)
-		in.blame("postgres-pod", err)
+	if t.cluster != nil {
+		p.connectCluster(in, t)
 	}
 	p.connectDatabase(in, t)
 	p.connectGitHub(in, t)
 	return t
+}
+
+func (p *program) connectCluster(in *inputs, t *targets) {
+	c := p.config
+	t.served = t.cluster.Served(c.Secret, t.mapping, kube.Reaction(c.Managed))
+	var err error
+	t.copies, err = t.served.Copies(c.Copies)
+	in.blame("kubernetes-secret-copies", err)
+	if c.PostgresPod != "" {
+		t.tunnel, err = t.cluster.Tunnel(c.PostgresPod)
+		in.blame("postgres-pod", err)
+	}
 }
 
 func (p *program) connectDatabase(in *inputs, t *targets) {
@@ -118,7 +132,7 @@ func (p *program) wire(ctx context.Context, in *inputs) wired {
 	c := p.config
 	r := &rotation.Rotation{
 		Mode: rotation.Mode(c.Mode), Lock: t.database, Database: t.database, Lockout: t.database,
-		Journal: t.cluster.Journal(c.Secret), Served: t.cluster.Served(c.Secret, t.mapping),
+		Journal: t.cluster.Journal(c.Secret), Served: t.served,
 		RemoteCopies: t.secrets, Role: c.Role,
 		Keep: p.keeper.Keep, Generate: func() secret.Value { return p.keeper.Generate(c.PasswordLength) },
 		NewID: newID, Now: time.Now, Observe: p.console.Observe, Announce: p.announce,
@@ -127,6 +141,9 @@ func (p *program) wire(ctx context.Context, in *inputs) wired {
 			GoBack: c.OnFailure == "rollback", MinimumAge: c.MinimumAge, KeepPrevious: c.KeepPrevious,
 			LockTimeout: c.LockTimeout, Timeout: c.Timeout, RolloutTimeout: c.RolloutTimeout,
 		},
+	}
+	for _, target := range t.copies {
+		r.ClusterCopies = append(r.ClusterCopies, target)
 	}
 	p.discover(ctx, t, r)
 	return wired{rotation: r, close: func() {
@@ -143,6 +160,9 @@ func (p *program) discover(ctx context.Context, t *targets, r *rotation.Rotation
 	}
 	r.Discovered = len(c.Workloads) == 0 || c.Workloads[0] == "auto"
 	d := kube.Discovery{Secrets: []string{c.Secret}, DatabasePod: c.PostgresPod}
+	for _, target := range t.copies {
+		d.Secrets = append(d.Secrets, target.Name())
+	}
 	if r.Discovered && c.PostgresPod == "" {
 		// A server that cannot be asked ends the run at the lock, before any restart.
 		d.DatabaseAddress, _ = t.database.ServerAddress(ctx)
@@ -151,12 +171,21 @@ func (p *program) discover(ctx context.Context, t *targets, r *rotation.Rotation
 		d.Listed = c.Workloads
 	}
 	found, err := t.cluster.Workloads(ctx, d, kube.Options{
-		RolloutTimeout: c.RolloutTimeout, LogLines: c.LogLines, PrintLogs: c.PrintLogs, HealthCommand: c.Health,
+		RolloutTimeout: c.RolloutTimeout, LogLines: c.LogLines, PrintLogs: c.PrintLogs, HealthCommand: c.Health, Unhealthy: unhealthy(c.Mode),
 	})
 	r.Undiscovered = err
 	for _, w := range found {
 		r.Workloads = append(r.Workloads, w)
 	}
+}
+
+// unhealthy is what becomes of workloads that are unhealthy before the start. An
+// emergency does not wait until somebody has mended them.
+func unhealthy(mode string) kube.Reaction {
+	if mode == "emergency" {
+		return kube.Warn
+	}
+	return kube.Refuse
 }
 
 // newID is unique, sorts by time and fits into a label.

@@ -1,5 +1,5 @@
 // Package github writes credentials into GitHub's secrets: each value is sealed
-// to the public key of its repository or environment and can be read back by
+// to the public key of its repository, environment or organization and can be read back by
 // nobody, so that a write is proven by the time that GitHub keeps of it.
 package github
 

@@ -2,6 +2,7 @@ package github_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/pgrotate/pgrotate/internal/github"
 	"github.com/pgrotate/pgrotate/internal/github/githubtest"
@@ -21,6 +22,8 @@ func TestContract(t *testing.T) {
 	}{
 		{"Repository", "NAME", "", "acme/shop", password},
 		{"Environment", "@eu/west NAME", "", "acme/shop@eu/west", password},
+		{"Organization", "org:acme NAME", "", "org:acme", password},
+		{"Dependabot", "dependabot:acme/shop NAME", "", "dependabot:acme/shop", password},
 		{"URL", "acme/shop@production NAME=url", "DATABASE_URL", "acme/shop@production", url},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -28,6 +31,7 @@ func TestContract(t *testing.T) {
 			rotationtest.TestCopy(t, func(t *testing.T) rotationtest.Copy {
 				server := githubtest.New(t)
 				server.Setup(setup)
+				server.Store("org:acme", "NAME", "by hand", time.Now().Add(-time.Hour)) // it is never created
 				return rotationtest.Copy{
 					Copy:  secretOf(t, github.Config{Token: secret.New(writer), BaseURL: server.URL}, c.line, c.key),
 					First: rendered("First1Password"), Second: rendered("Second2Password"), Want: c.want,

@@ -143,11 +143,9 @@ func (s *Secret) hint(status int, header http.Header) string {
 // request needs; a read needs less than the write that follows.
 // https://docs.github.com/en/rest/authentication/permissions-required-for-fine-grained-personal-access-tokens
 func (s *Secret) permission(header http.Header) string {
-	name := "Secrets"
-	if s.target.Kind == Environment {
-		name = "Environments"
-	}
-	text := fmt.Sprintf("give the token the permission %q for %s/%s", name+": read and write", s.target.Owner, s.target.Repo)
+	names := map[Kind]string{Repository: "Secrets", Environment: "Environments", Organization: "Organization secrets", Dependabot: "Dependabot secrets"}
+	place := strings.TrimSuffix(s.target.Owner+"/"+s.target.Repo, "/")
+	text := fmt.Sprintf("give the token the permission %q for %s", names[s.target.Kind]+": read and write", place)
 	if asked := header.Get("X-Accepted-GitHub-Permissions"); asked != "" {
 		text += fmt.Sprintf(" (GitHub asked for %s)", asked)
 	}

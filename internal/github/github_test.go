@@ -21,8 +21,9 @@ const (
 )
 
 var setup = githubtest.Setup{
-	Repositories: []string{"acme/shop"},
-	Environments: []string{"acme/shop@production", "acme/shop@eu/west"},
+	Repositories:  []string{"acme/shop"},
+	Environments:  []string{"acme/shop@production", "acme/shop@eu/west"},
+	Organizations: []string{"acme"},
 	Tokens: []githubtest.Token{
 		{Value: writer, Permissions: githubtest.AllPermissions()},
 		{Value: "github_pat_reader", Permissions: map[string]string{"secrets": "read", "environments": "read"}},

@@ -37,14 +37,22 @@ func (s *Secret) fetchKey(ctx context.Context) error {
 	return nil
 }
 
+// sealed is the body of a PUT. The client library's would leave out an empty
+// list of repositories.
+type sealed struct {
+	KeyID string `json:"key_id"`
+	Value string `json:"encrypted_value"`
+	*audience
+}
+
 // seal makes the body of a PUT. Only the holder of the private key can open it.
 // https://docs.github.com/en/rest/guides/encrypting-secrets-for-the-rest-api
-func (k *publicKey) seal(value secret.Value) (*github.EncryptedSecret, error) {
-	sealed, err := box.SealAnonymous(nil, []byte(value.Reveal()), &k.point, rand.Reader)
+func (k *publicKey) seal(value secret.Value) (*sealed, error) {
+	text, err := box.SealAnonymous(nil, []byte(value.Reveal()), &k.point, rand.Reader)
 	if err != nil {
 		return nil, fail(refused, "", "seal the value: %v", err)
 	}
-	return &github.EncryptedSecret{KeyID: k.id, EncryptedValue: base64.StdEncoding.EncodeToString(sealed)}, nil
+	return &sealed{KeyID: k.id, Value: base64.StdEncoding.EncodeToString(text)}, nil
 }
 
 // value picks what the secret holds of c.

@@ -61,7 +61,7 @@ func opened(t *testing.T, value string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := stdin.Write([]byte(body.EncryptedValue + "\n")); err != nil {
+	if _, err := stdin.Write([]byte(body.Value + "\n")); err != nil {
 		t.Fatal(err)
 	}
 	plain, err := io.ReadAll(stdout)

@@ -3,6 +3,7 @@ package github
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -19,6 +20,7 @@ type Secret struct {
 	target Target
 	served string // key of the served Secret whose bytes it takes; empty: none
 	key    *publicKey
+	reader *audience // of an organization's secret, as it was when it was last looked at
 	last   *write
 }
 
@@ -31,9 +33,6 @@ type write struct {
 // Secret returns the secret that t names. key is the key of the served Secret
 // that is mapped to t's property; url, dsn and verifier need one.
 func (c *Client) Secret(t Target, key string) (*Secret, error) {
-	if err := t.Supported(); err != nil {
-		return nil, err
-	}
 	if !slices.Contains([]Property{URL, DSN, Verifier}, t.Property) {
 		return &Secret{client: c, target: t}, nil
 	}
@@ -49,7 +48,8 @@ func (s *Secret) String() string { return "GitHub secret " + s.target.String() }
 
 // Plan asks for the public key and for the secret as it is, which proves the
 // token and the names, and writes nothing. Only a write can prove the
-// permission to write. c may be without a password.
+// permission to write. c may be without a password. Class refused, too: an
+// organization has no such secret; who may use a new one is not for us to say.
 func (s *Secret) Plan(ctx context.Context, c secret.Credential) (change string, warnings []string, err error) {
 	if _, held := c.Keys[s.served]; s.served != "" && c.Keys != nil && !held {
 		return "", nil, fail(refused, "", "plan %s: the served Secret has no key %q", s, s.served)
@@ -63,23 +63,39 @@ func (s *Secret) Plan(ctx context.Context, c secret.Credential) (change string, 
 		return "", nil, err
 	case updated.IsZero():
 		return "create", nil, nil
+	case s.reader != nil:
+		return fmt.Sprintf("update, last updated %s, %s as before", show(updated), s.reader), nil, nil
 	}
 	return "update, last updated " + show(updated), nil, nil
 }
 
 // look returns updated_at, zero where the secret does not exist, and the time
-// of the answer.
+// of the answer. Of an organization's secret it learns who may use it.
 func (s *Secret) look(ctx context.Context) (updated, now time.Time, err error) {
-	var answer github.Secret
-	resp, err := s.client.do(ctx, http.MethodGet, s.path(), nil, &answer)
-	if err != nil && !answered(err, http.StatusNotFound) {
-		return time.Time{}, time.Time{}, s.failed("read "+s.String(), err)
+	answer, resp, err := s.read(ctx)
+	if err != nil || s.target.Kind != Organization {
+		return answer.UpdatedAt.Time, date(resp), err
 	}
-	return answer.UpdatedAt.Time, date(resp), nil
+	if answer.UpdatedAt.IsZero() {
+		return time.Time{}, time.Time{}, fail(refused, "create it on GitHub, with any value, for the repositories that may use it", "read %s: there is no such secret", s)
+	}
+	s.reader, err = s.reach(ctx, answer.Visibility)
+	return answer.UpdatedAt.Time, date(resp), err
+}
+
+func (s *Secret) read(ctx context.Context) (answer github.Secret, resp *github.Response, err error) {
+	resp, err = s.client.do(ctx, http.MethodGet, s.path(), nil, &answer)
+	if err != nil && !answered(err, http.StatusNotFound) {
+		return github.Secret{}, nil, s.failed("read "+s.String(), err)
+	}
+	return answer, resp, nil
 }
 
 // date is GitHub's clock, zero where it is not told.
 func date(resp *github.Response) time.Time {
+	if resp == nil {
+		return time.Time{}
+	}
 	at, err := http.ParseTime(resp.Header.Get("Date"))
 	if err != nil {
 		return time.Time{}
@@ -89,8 +105,8 @@ func date(resp *github.Response) time.Time {
 
 // Updated returns the secret's updated_at, in whole seconds; zero: there is no such secret.
 func (s *Secret) Updated(ctx context.Context) (time.Time, error) {
-	updated, _, err := s.look(ctx)
-	return updated, err
+	answer, _, err := s.read(ctx)
+	return answer.UpdatedAt.Time, err
 }
 
 func (s *Secret) path() string { return s.target.path() + "/" + s.target.Name }
@@ -101,7 +117,8 @@ func answered(err error, status int) bool {
 }
 
 // Set seals what the secret holds of c and writes it; the same again is
-// harmless. Where GitHub has changed the public key meanwhile, the new one is
+// harmless. Who may use an organization's secret is read just before and sent
+// back unchanged. Where GitHub has changed the public key meanwhile, the new one is
 // fetched once.
 func (s *Secret) Set(ctx context.Context, c secret.Credential) error {
 	value, err := s.value(c)
@@ -151,6 +168,7 @@ func (s *Secret) put(ctx context.Context, value secret.Value) error {
 	if err != nil {
 		return err
 	}
+	body.audience = s.reader
 	resp, err := s.client.do(ctx, http.MethodPut, s.path(), body, nil)
 	if err == nil {
 		s.last.answered = date(resp)
@@ -172,7 +190,7 @@ func (s *Secret) Verify(ctx context.Context, _ secret.Credential) (updatedAt tim
 		if err := s.settle(ctx, try); err != nil {
 			return time.Time{}, err
 		}
-		if updatedAt, _, err = s.look(ctx); err != nil || s.last.proven(updatedAt) {
+		if updatedAt, err = s.Updated(ctx); err != nil || s.last.proven(updatedAt) {
 			return updatedAt, err
 		}
 	}

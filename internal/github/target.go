@@ -48,7 +48,7 @@ type Target struct {
 }
 
 // grammar is the hint of every line that cannot be read.
-const grammar = "a line is [TARGET ]NAME[=property]; TARGET is owner/repo, owner/repo@environment or @environment; " +
+const grammar = "a line is [TARGET ]NAME[=property]; TARGET is owner/repo, owner/repo@environment, @environment, org:NAME or dependabot:owner/repo; " +
 	"property is password, username, url, dsn or verifier"
 
 // The rules for names, https://docs.github.com/en/actions/reference/security/secrets#naming-your-secrets
@@ -146,16 +146,13 @@ func validEnvironment(name string) bool {
 func dots(name string) bool { return name == "." || name == ".." }
 
 // ParseTargets reads all lines. The error holds what is wrong with each of
-// them, kinds that this version does not write and secrets named twice.
+// them, and secrets named twice.
 func ParseTargets(lines []string, defaultRepository string) ([]Target, error) {
 	var targets []Target
 	var errs []error
 	seen := map[string]bool{}
 	for _, line := range lines {
 		t, err := ParseTarget(line, defaultRepository)
-		if err == nil {
-			err = t.Supported()
-		}
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -168,14 +165,6 @@ func ParseTargets(lines []string, defaultRepository string) ([]Target, error) {
 		targets = append(targets, t)
 	}
 	return targets, errors.Join(errs...)
-}
-
-// Supported refuses the kinds of secret that this version does not write.
-func (t Target) Supported() error {
-	if t.Kind == Repository || t.Kind == Environment {
-		return nil
-	}
-	return fail(refused, "name a repository or an environment", "secret %q: organization and Dependabot secrets are not supported yet by this version", t.Name)
 }
 
 // String returns "owner/repo@environment NAME", shorter where there is less.
@@ -198,7 +187,12 @@ func (t Target) where() string {
 // document any more, and escape nothing.
 func (t Target) path() string {
 	repository := "repos/" + t.Owner + "/" + t.Repo
-	if t.Kind == Environment {
+	switch t.Kind {
+	case Organization:
+		return "orgs/" + t.Owner + "/actions/secrets"
+	case Dependabot:
+		return repository + "/dependabot/secrets"
+	case Environment:
 		return repository + "/environments/" + url.PathEscape(t.Env) + "/secrets"
 	}
 	return repository + "/actions/secrets"

@@ -68,18 +68,17 @@ func TestParseTargetRefuses(t *testing.T) {
 
 func TestParseTargetsTellsEverythingAtOnce(t *testing.T) {
 	_, err := ParseTargets([]string{
-		"NAME", "acme/SHOP name=url", "@production NAME", "@Production Name", "org:acme NAME", "dependabot:acme/shop OTHER", "9",
+		"NAME", "acme/SHOP name=url", "@production NAME", "@Production Name", "org:acme NAME", "org:Acme name", "dependabot:acme/shop NAME", "9",
 	}, "acme/shop")
 	want := `secret "name" is named twice for acme/SHOP; names ignore case
 secret "Name" is named twice for acme/shop@Production; names ignore case
-secret "NAME": organization and Dependabot secrets are not supported yet by this version
-secret "OTHER": organization and Dependabot secrets are not supported yet by this version
+secret "name" is named twice for org:Acme; names ignore case
 secret "9": a name holds letters, digits and underscores only, and does not start with a digit`
 	if err == nil || err.Error() != want {
 		t.Errorf("%v\nwant\n%s", err, want)
 	}
-	targets, err := ParseTargets([]string{"NAME", "@production NAME", "other/repo NAME", "OTHER=url"}, "acme/shop")
-	if err != nil || len(targets) != 4 {
+	targets, err := ParseTargets([]string{"NAME", "@production NAME", "other/repo NAME", "OTHER=url", "org:acme NAME", "dependabot:acme/shop NAME"}, "acme/shop")
+	if err != nil || len(targets) != 6 {
 		t.Errorf("%v, %v", targets, err)
 	}
 	if targets, err := ParseTargets(nil, ""); err != nil || targets != nil {
@@ -90,8 +89,8 @@ secret "9": a name holds letters, digits and underscores only, and does not star
 func TestSecretRefusesWhatItCannotWrite(t *testing.T) {
 	var c Client
 	for _, target := range []Target{
-		{Organization, "acme", "", "", "NAME", Password},
-		{Dependabot, "acme", "shop", "", "NAME", Password},
+		{Organization, "acme", "", "", "NAME", URL},
+		{Dependabot, "acme", "shop", "", "NAME", DSN},
 		{Repository, "acme", "shop", "", "NAME", URL},
 		{Environment, "acme", "shop", "production", "NAME", DSN},
 		{Repository, "acme", "shop", "", "NAME", Verifier},
@@ -124,7 +123,8 @@ func FuzzParseTarget(f *testing.F) {
 		base, _ := url.Parse("https://api.github.com/")
 		u, err := base.Parse(target.path() + "/" + target.Name)
 		segments := strings.Split(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
-		if err != nil || target.Supported() == nil && (len(segments) != map[Kind]int{Repository: 6, Environment: 7}[target.Kind] || segments[1] != target.Owner || segments[2] != target.Repo) {
+		if err != nil || len(segments) != map[Kind]int{Repository: 6, Environment: 7, Organization: 5, Dependabot: 6}[target.Kind] ||
+			segments[1] != target.Owner || target.Kind != Organization && segments[2] != target.Repo {
 			t.Errorf("%q: leads to %q, %v", line, u, err)
 		}
 		if name, _ := url.PathUnescape(segments[min(4, len(segments)-1)]); target.Kind == Environment && name != target.Env {

@@ -1,5 +1,5 @@
-// Package kube is Kubernetes as pgrotate uses it: the served Secret and the
-// journal as compare-and-swap stores, the workloads that read the Secret with
+// Package kube is Kubernetes as pgrotate uses it: the served Secret, its copies
+// and the journal as compare-and-swap stores, the workloads that read them with
 // their restart and its proof, and a tunnel to a pod.
 package kube
 
@@ -11,6 +11,7 @@ import (
 	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -38,7 +39,7 @@ type Cluster struct {
 	keeper    *secret.Keeper
 	codec     runtime.ParameterCodec
 
-	core, apps, authorization rest.Interface
+	core, apps, batch, authorization rest.Interface
 }
 
 // Connect reads the credentials and prepares a connection; it sends nothing.
@@ -60,6 +61,13 @@ func Connect(cfg Config) (*Cluster, error) {
 // quietLibraries turns the logging of client-go off, which is global: it writes
 // to stderr, past all masks.
 var quietLibraries = sync.OnceFunc(func() { klog.SetLogger(logr.Discard()) })
+
+// in is the same connection to another namespace.
+func (c *Cluster) in(namespace string) *Cluster {
+	other := *c
+	other.namespace = namespace
+	return &other
+}
 
 // Namespace is where the served Secret and the workloads live.
 func (c *Cluster) Namespace() string { return c.namespace }
@@ -92,6 +100,7 @@ func (c *Cluster) groups(transport *http.Client) error {
 	}{
 		{corev1.SchemeGroupVersion, "/api", &c.core},
 		{appsv1.SchemeGroupVersion, "/apis", &c.apps},
+		{batchv1.SchemeGroupVersion, "/apis", &c.batch},
 		{authorizationv1.SchemeGroupVersion, "/apis", &c.authorization},
 	} {
 		config := rest.CopyConfig(c.config)
@@ -109,7 +118,7 @@ func (c *Cluster) groups(transport *http.Client) error {
 // would be most of the program.
 func newScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
-	builder := runtime.NewSchemeBuilder(corev1.AddToScheme, appsv1.AddToScheme, authorizationv1.AddToScheme)
+	builder := runtime.NewSchemeBuilder(corev1.AddToScheme, appsv1.AddToScheme, batchv1.AddToScheme, authorizationv1.AddToScheme)
 	return scheme, builder.AddToScheme(scheme)
 }
 

@@ -129,13 +129,76 @@ func (c *contract) served(lines []string) rotationtest.Served {
 		Name: name, Labels: map[string]string{"team": "alfred"}, Annotations: map[string]string{"note": "hands off"}}}, metav1.CreateOptions{})
 	must(c.t, err)
 	cluster, keeper := c.process()
-	return rotationtest.Served{Served: cluster.Served(name, mapping), Keep: keeper.Keep,
+	return rotationtest.Served{Served: cluster.Served(name, mapping, kube.Refuse), Keep: keeper.Keep,
 		Current: secret.Credential{User: "alfred_user", Password: secret.New("Former1Password")},
 		Version: func() string { return c.secret(name).ResourceVersion },
 		Others:  func() string { return c.others(name, owned) },
 		Touch:   func() { c.touch(name) },
 		Delete:  func() { c.delete(name) },
 	}
+}
+
+// TestContractCopy holds another Secret, in another namespace, to the contract.
+// As in a rotation the served Secret is written before its copy.
+func TestContractCopy(t *testing.T) {
+	home, there := newContract(t), newContract(t)
+	all := []string{"username=username", "password=password", "DATABASE_URL=url", "dsn=dsn", "verifier=verifier"}
+	for _, test := range []struct {
+		name, key string
+		lines     []string
+	}{{"UserAndPassword", "password", nil}, {"URL", "DATABASE_URL", all}, {"DSN", "dsn", all}, {"Verifier", "verifier", all}} {
+		t.Run(test.name, func(t *testing.T) {
+			rotationtest.TestCopy(t, func(t *testing.T) rotationtest.Copy { return home.in(t).copied(there.in(t), test.lines, test.key) })
+		})
+	}
+}
+
+func (c *contract) copied(there *contract, lines []string, key string) rotationtest.Copy {
+	c.t.Helper()
+	original := c.served(lines)
+	snapshot, err := original.Served.Look(c.t.Context())
+	must(c.t, err)
+	mapping, err := kube.ParseMapping(lines)
+	must(c.t, err)
+	name := "copy-" + unique()
+	copied := map[string]string{"region": "eu"}
+	for key, value := range snapshot.Credential.Keys {
+		copied[key] = strings.Replace(value.Reveal(), "@db:", "@replica.example:", 1)
+	}
+	_, err = there.client.CoreV1().Secrets(there.namespace).Create(c.t.Context(), &corev1.Secret{StringData: copied, ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	must(c.t, err)
+	served := original.Served.(*kube.Served)
+	copies, err := served.Copies([]string{there.namespace + "/" + name})
+	must(c.t, err)
+	render := func(password string) secret.Credential {
+		cred, err := served.Render(snapshot.Credential.Keys, secret.Credential{User: "alfred_user", Password: secret.New(password), Verifier: secret.New("SCRAM-SHA-256$4096:" + password)})
+		must(c.t, err)
+		return cred
+	}
+	return rotationtest.Copy{
+		Copy:  follower{copies[0], served},
+		First: render("First1Password"), Second: render("Second2Password"),
+		Held: func() secret.Value { return secret.New(string(there.secret(name).Data[key])) },
+		Want: func(cred secret.Credential) secret.Value {
+			if _, mapped := mapping[key]; !mapped {
+				return cred.Password
+			}
+			return secret.New(strings.Replace(cred.Keys[key].Reveal(), "@db:", "@replica.example:", 1))
+		},
+	}
+}
+
+// follower writes the served Secret first.
+type follower struct {
+	*kube.Copy
+	served *kube.Served
+}
+
+func (f follower) Set(ctx context.Context, c secret.Credential) error {
+	if err := f.served.Set(context.WithoutCancel(ctx), c, secret.Stamp{Epoch: 1}); err != nil {
+		return err
+	}
+	return f.Copy.Set(ctx, c)
 }
 
 // others is all that a person could have written into the Secret.

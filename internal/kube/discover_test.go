@@ -17,10 +17,12 @@ func stringsOf(found []*Workload) []string {
 	return names
 }
 
+func readsNothing(d *appsv1.Deployment) { d.Spec.Template.Spec.Containers[0].Env = nil }
+
 func TestWorkloadsFound(t *testing.T) {
 	c := lab(t)
 	putDeployment(t, c, "reader", 0, nil)
-	putDeployment(t, c, "stranger", 0, func(d *appsv1.Deployment) { d.Spec.Template.Spec.Containers[0].Env = nil })
+	putDeployment(t, c, "stranger", 0, readsNothing)
 	putStatefulSet(t, c, "store", 0, nil)
 	putDaemonSet(t, c, "agent", func(d *appsv1.DaemonSet) { d.Spec.Template.Spec.NodeSelector = map[string]string{"no": "node"} })
 
@@ -52,7 +54,7 @@ func TestWorkloadsRefusesList(t *testing.T) {
 			`find deployment/three in namespace "` + c.namespace + `": it is not there; there are deployment/one, deployment/two`,
 			`find statefulset/db in namespace "` + c.namespace + `": it is not there; there are no statefulsets`}},
 		{[]string{"one", "job/x", "deploy/one", "deployment/one", "deploy/"}, []string{
-			`"one": want kind/name`, `"job/x": a workload is a deployment, a statefulset or a daemonset`, `"deployment/one": it is listed twice`, `"deploy/": want kind/name`}},
+			`"one": want [namespace/]kind/name`, `"job/x": a workload is a deployment, a statefulset or a daemonset`, `"deployment/one": it is listed twice`, `"deploy/": want [namespace/]kind/name`}},
 	} {
 		found, err := c.Workloads(t.Context(), Discovery{Listed: test.listed}, options(nil))
 		if err == nil || found != nil {
@@ -73,17 +75,18 @@ func TestWorkloadsNeedsRights(t *testing.T) {
 	core := func(resource, verbs string) string {
 		return `{"apiGroups":[""],"resources":["` + resource + `"],"verbs":[` + verbs + `]}`
 	}
-	all := []string{list("deployments"), list("statefulsets"), list("daemonsets"), core("pods", `"list","watch"`), core("pods/log", `"get"`), core("pods/exec", `"create","get"`)}
-	texts := []string{"list deployments", "list statefulsets", "list daemonsets", "may not list pods", "may not get pods/log", "may not create pods/exec"}
-	hints := []string{`["deployments"]`, `["statefulsets"]`, `["daemonsets"]`, `["pods"]`, `["pods/log"]`, `["pods/exec"]`}
+	cronJobs := `{"apiGroups":["batch"],"resources":["cronjobs"],"verbs":["list"]}`
+	all := []string{cronJobs, list("deployments"), list("statefulsets"), list("daemonsets"), core("pods", `"list","watch"`), core("pods/log", `"get"`), core("pods/exec", `"create","get"`)}
+	texts := []string{"list cronjobs", "list deployments", "list statefulsets", "list daemonsets", "may not list pods", "may not get pods/log", "may not create pods/exec"}
+	hints := []string{`["cronjobs"]`, `["deployments"]`, `["statefulsets"]`, `["daemonsets"]`, `["pods"]`, `["pods/log"]`, `["pods/exec"]`}
 	o := options(func(o *Options) { o.LogLines, o.HealthCommand = 1, []string{"/health"} })
 
-	if _, err := as(t, lab(t), all...).Workloads(t.Context(), Discovery{}, o); err != nil {
+	if _, err := as(t, lab(t), all...).Workloads(t.Context(), Discovery{Secrets: []string{servedName}}, o); err != nil {
 		t.Errorf("with all rights: %v", err)
 	}
 	for i := range all {
 		without := slices.Concat(all[:i], all[i+1:])
-		_, err := as(t, lab(t), without...).Workloads(t.Context(), Discovery{}, o)
+		_, err := as(t, lab(t), without...).Workloads(t.Context(), Discovery{Secrets: []string{servedName}}, o)
 		if f := wantFailure(t, err, refused, texts[i]); !strings.Contains(f.Hint(), hints[i]) {
 			t.Errorf("hint %q, want %q", f.Hint(), hints[i])
 		}
@@ -103,22 +106,39 @@ func TestWorkloadPlan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, test := range []struct{ name, change, warning, err string }{
-		{name: "deployment/idle", change: `restarts 0 pods (container "app": env PGPASSWORD)`},
-		{name: "deployment/paused", err: "restart deployment/paused: it is paused"},
+	for i, test := range []struct{ name, change, warning, err, hint string }{
+		{name: "deployment/idle", change: `has no pods: those it gets later read the new password (container "app": env PGPASSWORD)`},
+		{name: "deployment/paused", err: "restart deployment/paused: it is paused", hint: "kubectl rollout resume"},
 		{name: "deployment/sick", err: "it is not healthy before the start: 0 of 1 pods available"},
-		{name: "statefulset/by-hand", err: "its update strategy is OnDelete"},
-		{name: "statefulset/operated", change: `restarts 0 pods (container "app": env PGPASSWORD)`, warning: "managed by Cluster/pg"},
+		{name: "statefulset/by-hand", err: "its update strategy is OnDelete", hint: "to RollingUpdate; to rotate without it, list in `workloads`"},
+		{name: "statefulset/operated", change: `has no pods: those it gets later read the new password (container "app": env PGPASSWORD)`, warning: "managed by Cluster/pg"},
 	} {
 		change, warnings, err := found[i].Plan(t.Context())
 		if test.err != "" {
-			wantFailure(t, err, refused, test.err)
+			if f := wantFailure(t, err, refused, test.err); !strings.Contains(f.Hint(), test.hint) {
+				t.Errorf("hint %q, want %q", f.Hint(), test.hint)
+			}
 		} else if err != nil {
 			t.Error(err)
 		}
 		if found[i].String() != test.name || change != test.change || !strings.Contains(strings.Join(warnings, "\n"), test.warning) {
 			t.Errorf("%s: change %q, warnings %q", found[i], change, warnings)
 		}
+	}
+}
+
+// TestWorkloadPlanUnhealthy goes on in an emergency, and says so.
+func TestWorkloadPlanUnhealthy(t *testing.T) {
+	c := lab(t)
+	putDeployment(t, c, "sick", 1, func(d *appsv1.Deployment) { d.Spec.Template.Spec.NodeSelector = map[string]string{"no": "node"} })
+	found, err := c.Workloads(t.Context(), Discovery{Secrets: []string{servedName}}, options(func(o *Options) { o.Unhealthy = Warn }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	change, warnings, err := found[0].Plan(t.Context())
+	if err != nil || change != `restarts 1 pods (container "app": env PGPASSWORD)` || len(warnings) != 2 ||
+		!strings.HasPrefix(warnings[0], "deployment/sick: it is not healthy before the start: 0 of 1 pods available") {
+		t.Errorf("change %q, warnings %q, %v", change, warnings, err)
 	}
 }
 
@@ -134,7 +154,7 @@ func TestWorkloadPlanForbidden(t *testing.T) {
 	}
 	_, _, err := w.Plan(t.Context())
 	f := wantFailure(t, err, refused, "forbidden")
-	if want := `{apiGroups: ["apps"], resources: ["deployments"], resourceNames: ["idle"], verbs: ["get", "patch"]}`; !strings.Contains(f.Hint(), want) {
+	if want := `{apiGroups: ["apps"], resources: ["deployments"], resourceNames: ["idle"], verbs: ["patch"]}`; !strings.Contains(f.Hint(), want) {
 		t.Errorf("hint %q, want %q", f.Hint(), want)
 	}
 }

@@ -29,9 +29,12 @@ type Journal struct {
 	seen *corev1.Secret // keeps what others wrote into the object through a Save
 }
 
+// journalSuffix follows the name of the served Secret in the journal's name.
+const journalSuffix = "-rotation"
+
 // Journal returns the journal that belongs to the served Secret of that name.
 func (c *Cluster) Journal(served string) *Journal {
-	return &Journal{cluster: c, name: served + "-rotation"}
+	return &Journal{cluster: c, name: served + journalSuffix}
 }
 
 // String names the journal's Secret with its namespace.

@@ -76,13 +76,13 @@ func mergePatch(t *testing.T, c *Cluster, name, body string) {
 	}
 }
 
-// as connects as somebody who has only the given rules in the namespace of admin.
+// as connects as a service account that has only the given rules in the namespace of admin.
 func as(t *testing.T, admin *Cluster, rules ...string) *Cluster {
 	t.Helper()
-	user := "kube-test-" + strings.ToLower(rand.Text()[:8])
-	role := `{"metadata":{"name":"tester"},"rules":[` + strings.Join(rules, ",") + `]}`
-	binding := `{"metadata":{"name":"tester"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"tester"},` +
-		`"subjects":[{"apiGroup":"rbac.authorization.k8s.io","kind":"User","name":"` + user + `"}]}`
+	name := "tester-" + strings.ToLower(rand.Text()[:8])
+	role := `{"metadata":{"name":"` + name + `"},"rules":[` + strings.Join(rules, ",") + `]}`
+	binding := `{"metadata":{"name":"` + name + `"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"` + name + `"},` +
+		`"subjects":[{"kind":"ServiceAccount","namespace":"` + admin.namespace + `","name":"` + name + `"}]}`
 	for plural, body := range map[string]string{"roles": role, "rolebindings": binding} {
 		request := admin.core.Post().AbsPath("/apis/rbac.authorization.k8s.io/v1/namespaces", admin.namespace, plural)
 		if err := request.SetHeader("Content-Type", "application/json").Body([]byte(body)).Do(t.Context()).Error(); err != nil {
@@ -90,7 +90,7 @@ func as(t *testing.T, admin *Cluster, rules ...string) *Cluster {
 		}
 	}
 	c := &Cluster{config: rest.CopyConfig(admin.config), namespace: admin.namespace, keeper: admin.keeper}
-	c.config.Impersonate.UserName = user
+	c.config.Impersonate.UserName = "system:serviceaccount:" + admin.namespace + ":" + name
 	if err := c.dial(); err != nil {
 		t.Fatal(err)
 	}

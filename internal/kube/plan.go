@@ -15,59 +15,69 @@ import (
 
 // Plan tells which keys Set would change to hold c and finds out by a dry run of
 // the server, admission included, whether it may. It changes nothing. The error
-// holds everything that speaks against it: an immutable Secret, a mapped key
-// that is missing, unreadable or at odds with another, a password in a key that
-// is not mapped, a missing right.
+// holds everything that speaks against it: an immutable Secret, somebody else who
+// writes it, a mapped key that is missing, unreadable or at odds with another, a
+// password in a key that is not mapped, a missing right.
 func (s *Served) Plan(ctx context.Context, c secret.Credential) (change string, warnings []string, err error) {
 	o, err := s.get(ctx)
 	if err != nil {
 		return "", nil, err
 	}
-	current := s.mapping.read(o.Data, s.cluster.keeper.Keep)
-	warnings, leaked := s.leaks(o, current)
-	errs := []error{s.mutable(o), s.mapped(o), leaked}
+	epoch, err := epochOf(o)
+	if err != nil {
+		return "", nil, fail(refused, "", "read %s: %v", s, err)
+	}
+	stamp := secret.Stamp{RotationID: "dry-run", RotatedAt: o.CreationTimestamp.Time, Epoch: epoch + 1}
+	return s.plan(ctx, o, c, func(next secret.Credential) content { return contentOf(next, stamp) })
+}
+
+// plan asks everything about o that can speak against writing c into it; more
+// are objections that only the caller knows. write tells what would be written.
+func (h *holder) plan(ctx context.Context, o *corev1.Secret, c secret.Credential, write func(secret.Credential) content, more ...error) (change string, warnings []string, err error) {
+	current := h.read(o)
+	leaks, leaked := h.leaks(o, current)
+	warnings, owned := h.owned(o)
+	warnings = append(warnings, leaks...)
+	errs := append(more, owned, h.mutable(o), h.mapped(o), leaked)
 	if err := errors.Join(errs...); err != nil {
 		return "", warnings, err
 	}
-	changed, err := s.dryRun(ctx, o, current, c)
+	changed, err := h.dryRun(ctx, o, current, c, write)
 	if err != nil {
 		return "", warnings, err
 	}
 	return "writes " + quoted(changed), warnings, nil
 }
 
-func (s *Served) mutable(o *corev1.Secret) error {
+func (h *holder) mutable(o *corev1.Secret) error {
 	if o.Immutable == nil || !*o.Immutable {
 		return nil
 	}
 	return fail(refused, "give the Secret a new name without `immutable: true`; nodes may go on serving the old content of one that is deleted and made anew",
-		"write %s: it is immutable", s)
+		"write %s: it is immutable", h)
 }
 
 // mapped checks that the mapped keys are there and tell one and the same credential.
-func (s *Served) mapped(o *corev1.Secret) error {
-	if errs := s.mapping.check(o.Data); len(errs) > 0 {
-		return fail(refused, "", "read %s: %v", s, errors.Join(errs...))
+func (h *holder) mapped(o *corev1.Secret) error {
+	if errs := h.mapping.check(o.Data); len(errs) > 0 {
+		return fail(refused, "", "read %s: %v", h, errors.Join(errs...))
 	}
 	return nil
 }
 
 // dryRun has the server go through the whole write without storing it, and
 // returns the keys that would change.
-func (s *Served) dryRun(ctx context.Context, o *corev1.Secret, current, c secret.Credential) ([]string, error) {
+func (h *holder) dryRun(ctx context.Context, o *corev1.Secret, current, c secret.Credential, write func(secret.Credential) content) ([]string, error) {
 	if c.Verifier.IsZero() { // made only when the rotation begins
 		c.Verifier = secret.New("dry run")
 	}
-	next, err := s.Render(current.Keys, c)
+	next, err := h.Render(current.Keys, c)
 	if err != nil {
 		return nil, err
 	}
-	epoch, err := epochOf(o)
-	if err != nil {
-		return nil, fail(refused, "", "read %s: %v", s, err)
-	}
-	wanted := contentOf(next, secret.Stamp{RotationID: "dry-run", RotatedAt: o.CreationTimestamp.Time, Epoch: epoch + 1})
-	return wanted.changes(o), s.write(ctx, o, wanted, metav1.DryRunAll)
+	wanted := write(next)
+	_, err = h.write(ctx, o, wanted, metav1.DryRunAll)
+	return wanted.changes(o), err
 }
 
 // check finds the mapped keys that are missing, cannot be read, or hold another

@@ -22,8 +22,7 @@ type pod struct {
 	container   string // the one that logs and the health command are about
 }
 
-// ofPod returns the pod and the workload that it belongs to, as "kind/name";
-// empty: to none.
+// ofPod returns the pod and the workload that it belongs to, as "kind/name".
 func ofPod(o *corev1.Pod) (pod, string) {
 	p := pod{name: o.Name, mark: o.Annotations[annotationRestart], ready: isReady(o), terminating: o.DeletionTimestamp != nil,
 		ended: o.Status.Phase == corev1.PodFailed || o.Status.Phase == corev1.PodSucceeded, container: defaultContainer(o)}
@@ -37,26 +36,26 @@ func ofPod(o *corev1.Pod) (pod, string) {
 	return p, ownerOf(o)
 }
 
-// ownerOf climbs from a pod to its workload. A Deployment's pods belong to a
-// ReplicaSet that is named after it and the hash of the template.
+// ownerOf climbs from a pod to what restarts it, "kind/name"; a pod that nobody
+// owns is its own. ReplicaSets are named after their owner and the hash of its
+// template, by Kubernetes and by Argo Rollouts.
 // https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#pod-template-hash-label
 func ownerOf(o *corev1.Pod) string {
 	owner := metav1.GetControllerOf(o)
 	if owner == nil {
-		return ""
+		return "pod/" + o.Name
 	}
-	switch owner.Kind {
-	case "ReplicaSet":
-		hash := o.Labels["pod-template-hash"]
-		if name, ok := strings.CutSuffix(owner.Name, "-"+hash); ok && hash != "" {
-			return "deployment/" + name
+	for label, word := range map[string]string{"pod-template-hash": "deployment", "rollouts-pod-template-hash": "rollout"} {
+		hash := o.Labels[label]
+		if name, ok := strings.CutSuffix(owner.Name, "-"+hash); ok && hash != "" && owner.Kind == "ReplicaSet" {
+			return word + "/" + name
 		}
-	case "StatefulSet":
-		return "statefulset/" + owner.Name
-	case "DaemonSet":
-		return "daemonset/" + owner.Name
 	}
-	return ""
+	word := strings.ToLower(owner.Kind)
+	if group, _, grouped := strings.Cut(owner.APIVersion, "/"); grouped && group != "apps" && group != "batch" {
+		word += "." + group // others have StatefulSets, too
+	}
+	return word + "/" + owner.Name
 }
 
 // hopeless are the reasons of a waiting container that waiting does not mend.

@@ -19,12 +19,15 @@ func TestOwnerOf(t *testing.T) {
 		want string
 	}{
 		{"deployment", metav1.ObjectMeta{OwnerReferences: controller("ReplicaSet", "my-app-5d4f"), Labels: hash}, "deployment/my-app"},
-		{"replicaset of nobody", metav1.ObjectMeta{OwnerReferences: controller("ReplicaSet", "my-app"), Labels: hash}, ""},
-		{"replicaset without a hash", metav1.ObjectMeta{OwnerReferences: controller("ReplicaSet", "my-app-")}, ""},
+		{"replicaset of nobody", metav1.ObjectMeta{OwnerReferences: controller("ReplicaSet", "my-app"), Labels: hash}, "replicaset/my-app"},
+		{"replicaset without a hash", metav1.ObjectMeta{OwnerReferences: controller("ReplicaSet", "my-app-")}, "replicaset/my-app-"},
 		{"statefulset", metav1.ObjectMeta{OwnerReferences: controller("StatefulSet", "db")}, "statefulset/db"},
 		{"daemonset", metav1.ObjectMeta{OwnerReferences: controller("DaemonSet", "agent")}, "daemonset/agent"},
-		{"job", metav1.ObjectMeta{OwnerReferences: controller("Job", "once")}, ""},
-		{"bare", metav1.ObjectMeta{}, ""},
+		{"job", metav1.ObjectMeta{OwnerReferences: controller("Job", "once")}, "job/once"},
+		{"argo rollout", metav1.ObjectMeta{OwnerReferences: controller("ReplicaSet", "my-app-77c"), Labels: map[string]string{"rollouts-pod-template-hash": "77c"}}, "rollout/my-app"},
+		{"another's statefulset", metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps.kruise.io/v1", Kind: "StatefulSet", Name: "db", Controller: new(true)}}},
+			"statefulset.apps.kruise.io/db"},
+		{"bare", metav1.ObjectMeta{Name: "alone"}, "pod/alone"},
 	} {
 		if got := ownerOf(&corev1.Pod{ObjectMeta: test.pod}); got != test.want {
 			t.Errorf("%s: owner %q, want %q", test.name, got, test.want)

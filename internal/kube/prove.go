@@ -25,6 +25,9 @@ type Options struct {
 	LogLines       int           // last lines of each new pod that are searched for refused logins; 0: none
 	PrintLogs      string        // PrintNever (also when empty), PrintOnFailure or PrintAlways
 	HealthCommand  []string      // executed in each new pod, exit 0 is healthy; none when empty
+	// Unhealthy is what to do about a workload that is not healthy even before the
+	// restart, and about pods that nothing restarts and that keep the old password.
+	Unhealthy Reaction
 }
 
 const (

@@ -107,3 +107,30 @@ func renderKey(p Property, former secret.Value, exists bool, c secret.Credential
 	text, err := f.edit(former.Reveal(), c.User, c.Password.Reveal())
 	return keep(text), err
 }
+
+// alike tells whether text is the same as twin but for user and password.
+func (f form) alike(text, twin string) bool {
+	user, password, err := f.read(text)
+	if err != nil {
+		return false
+	}
+	edited, err := f.edit(twin, user, password)
+	return err == nil && edited == text
+}
+
+// spell gives the keys of a copy that were connection strings of the same bytes
+// as the served Secret's key of that name the bytes that this key gets for the
+// same credential: an unusual spelling comes back with them.
+func (m Mapping) spell(next, copied, served map[string]secret.Value) {
+	for key, twin := range served {
+		f, isForm := forms(m[key])
+		if !isForm || next[key].IsZero() || copied[key].IsZero() {
+			continue
+		}
+		user, password, err := f.read(next[key].Reveal())
+		u, p, errTwin := f.read(twin.Reveal())
+		if err == nil && errTwin == nil && u == user && p == password && f.alike(copied[key].Reveal(), twin.Reveal()) {
+			next[key] = twin
+		}
+	}
+}

@@ -30,10 +30,17 @@ type rollout struct {
 
 	overdue  string // the controller's own word that it gave up, or empty
 	obstacle string // why a restart would not reach every pod, or empty
+	remedy   string // what to do about the obstacle
 	operator string // what owns the workload and may undo a change, or empty
+	reloader string // annotation by which another controller restarts it when a Secret changes, with its value
 	writer   string // field manager of the last change by another, where it is known
 	blind    bool   // a container has no readiness probe: its pods are ready as soon as they start
 }
+
+const (
+	onDelete       = "its update strategy is OnDelete: no pod would be replaced"
+	onDeleteRemedy = "set spec.updateStrategy.type to RollingUpdate"
+)
 
 func ofDeployment(d *appsv1.Deployment) (rollout, *corev1.PodTemplateSpec) {
 	r := common(d, d.Spec.Template, d.Status.ObservedGeneration)
@@ -46,7 +53,7 @@ func ofDeployment(d *appsv1.Deployment) (rollout, *corev1.PodTemplateSpec) {
 		}
 	}
 	if d.Spec.Paused {
-		r.obstacle = "it is paused: no pod would be replaced (kubectl rollout resume)"
+		r.obstacle, r.remedy = "it is paused: no pod would be replaced", "resume it (kubectl rollout resume)"
 	}
 	return r, &d.Spec.Template
 }
@@ -57,10 +64,11 @@ func ofStatefulSet(s *appsv1.StatefulSet) (rollout, *corev1.PodTemplateSpec) {
 	r.current, r.updated, r.available = s.Status.Replicas, s.Status.UpdatedReplicas, s.Status.AvailableReplicas
 	r.settled = s.Status.CurrentRevision == s.Status.UpdateRevision
 	if s.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType {
-		r.obstacle = "its update strategy is OnDelete: no pod would be replaced"
+		r.obstacle, r.remedy = onDelete, onDeleteRemedy
 	}
 	if u := s.Spec.UpdateStrategy.RollingUpdate; u != nil && u.Partition != nil && *u.Partition > 0 {
 		r.obstacle = fmt.Sprintf("its partition is %d: pods with a lower ordinal would keep the old password", *u.Partition)
+		r.remedy = "set spec.updateStrategy.rollingUpdate.partition to 0"
 	}
 	return r, &s.Spec.Template
 }
@@ -71,7 +79,7 @@ func ofDaemonSet(d *appsv1.DaemonSet) (rollout, *corev1.PodTemplateSpec) {
 	r.updated, r.available = d.Status.UpdatedNumberScheduled, d.Status.NumberAvailable
 	r.settled = true
 	if d.Spec.UpdateStrategy.Type == appsv1.OnDeleteDaemonSetStrategyType {
-		r.obstacle = "its update strategy is OnDelete: no pod would be replaced"
+		r.obstacle, r.remedy = onDelete, onDeleteRemedy
 	}
 	return r, &d.Spec.Template
 }
@@ -80,6 +88,7 @@ func common(o metav1.Object, template corev1.PodTemplateSpec, observed int64) ro
 	r := rollout{name: o.GetName(), mark: template.Annotations[annotationRestart],
 		generation: o.GetGeneration(), observed: observed, writer: lastWriter(o.GetManagedFields())}
 	r.blind = slices.ContainsFunc(template.Spec.Containers, func(c corev1.Container) bool { return c.ReadinessProbe == nil })
+	r.reloader = reloader(o.GetAnnotations(), template.Annotations)
 	if owner := metav1.GetControllerOf(o); owner != nil {
 		r.operator = owner.Kind + "/" + owner.Name
 	}
@@ -104,4 +113,23 @@ func lastWriter(fields []metav1.ManagedFieldsEntry) string {
 		}
 	}
 	return last.Manager
+}
+
+// reloadList names the Secrets that Stakater's Reloader watches for a workload.
+const reloadList = "secret.reloader.stakater.com/reload"
+
+// reloader finds what Reloader and its like look for, on a workload or its template.
+// https://docs.stakater.com/reloader/
+func reloader(places ...map[string]string) string {
+	for _, annotations := range places {
+		for _, name := range []string{"reloader.stakater.com/auto", "secret.reloader.stakater.com/auto", "reloader.stakater.com/search", "wave.pusher.com/update-on-config-change"} {
+			if annotations[name] == "true" {
+				return name + "=true"
+			}
+		}
+		if names := annotations[reloadList]; names != "" {
+			return reloadList + "=" + names
+		}
+	}
+	return ""
 }

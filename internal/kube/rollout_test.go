@@ -45,23 +45,26 @@ func TestRolloutOfEachKind(t *testing.T) {
 		{"deployment", deployment(func(*appsv1.Deployment) {}), base},
 		{"deployment without replicas", deployment(func(d *appsv1.Deployment) { d.Spec.Replicas = nil }), with(func(r *rollout) { r.desired = 1 })},
 		{"paused", deployment(func(d *appsv1.Deployment) { d.Spec.Paused = true }),
-			with(func(r *rollout) { r.obstacle = "it is paused: no pod would be replaced (kubectl rollout resume)" })},
+			with(func(r *rollout) {
+				r.obstacle, r.remedy = "it is paused: no pod would be replaced", "resume it (kubectl rollout resume)"
+			})},
 		{"gave up", deployment(func(d *appsv1.Deployment) {
 			d.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentProgressing, Reason: "ProgressDeadlineExceeded", Message: "timed out"}}
 		}), with(func(r *rollout) { r.overdue = "ProgressDeadlineExceeded: timed out" })},
 		{"statefulset", statefulSet(func(*appsv1.StatefulSet) {}), base},
 		{"two revisions", statefulSet(func(s *appsv1.StatefulSet) { s.Status.UpdateRevision = "b" }), with(func(r *rollout) { r.settled = false })},
 		{"on delete", statefulSet(func(s *appsv1.StatefulSet) { s.Spec.UpdateStrategy.Type = appsv1.OnDeleteStatefulSetStrategyType }),
-			with(func(r *rollout) { r.obstacle = "its update strategy is OnDelete: no pod would be replaced" })},
+			with(func(r *rollout) { r.obstacle, r.remedy = onDelete, onDeleteRemedy })},
 		{"partition", statefulSet(func(s *appsv1.StatefulSet) {
 			s.Spec.UpdateStrategy.RollingUpdate = &appsv1.RollingUpdateStatefulSetStrategy{Partition: &one}
 		}), with(func(r *rollout) {
 			r.obstacle = "its partition is 1: pods with a lower ordinal would keep the old password"
+			r.remedy = "set spec.updateStrategy.rollingUpdate.partition to 0"
 		})},
 		{"no probe", daemonSet(func(d *appsv1.DaemonSet) { d.Spec.Template.Spec.Containers = []corev1.Container{{}} }), with(func(r *rollout) { r.blind = true })},
 		{"daemonset", daemonSet(func(*appsv1.DaemonSet) {}), base},
 		{"daemonset on delete", daemonSet(func(d *appsv1.DaemonSet) { d.Spec.UpdateStrategy.Type = appsv1.OnDeleteDaemonSetStrategyType }),
-			with(func(r *rollout) { r.obstacle = "its update strategy is OnDelete: no pod would be replaced" })},
+			with(func(r *rollout) { r.obstacle, r.remedy = onDelete, onDeleteRemedy })},
 	} {
 		if test.got != test.want {
 			t.Errorf("%s: %+v, want %+v", test.name, test.got, test.want)

@@ -2,7 +2,6 @@ package kube
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -22,23 +21,20 @@ const (
 )
 
 // Served is the Secret that the workloads read. It is never created, and only
-// its mapped keys and three annotations are ever written.
+// its mapped keys and three annotations are ever written, and one removed: that
+// of `kubectl apply`, where it holds the password that is written over.
 type Served struct {
-	cluster *Cluster
-	name    string
-	mapping Mapping
+	holder
 
 	mu   sync.Mutex
 	seen *corev1.Secret // the last one read or written: what a write is compared with
 }
 
-// Served returns the Secret of that name, whose keys are mapped by m.
-func (c *Cluster) Served(name string, m Mapping) *Served {
-	return &Served{cluster: c, name: name, mapping: m}
+// Served returns the Secret of that name, whose keys are mapped by m. managed is
+// what its plan, and those of its copies, do where somebody else writes it, too.
+func (c *Cluster) Served(name string, m Mapping, managed Reaction) *Served {
+	return &Served{holder: holder{cluster: c, name: name, mapping: m, managed: managed, absent: "recreate it with its other keys; `resume` fills in the credential"}}
 }
-
-// String names the Secret with its namespace.
-func (s *Served) String() string { return qualified("Secret", s.cluster.namespace, s.name) }
 
 // Look reads the Secret. What it finds in the mapped keys is masked, except the
 // user name; keys that are missing or cannot be read leave their part of the
@@ -58,36 +54,16 @@ func (s *Served) Look(ctx context.Context) (secret.Snapshot, error) {
 	}
 	return secret.Snapshot{
 		UID: string(o.UID), RotationID: o.Annotations[annotationID], RotatedAt: at, Epoch: epoch,
-		Created: o.CreationTimestamp.Time, Credential: s.mapping.read(o.Data, s.cluster.keeper.Keep),
+		Created: o.CreationTimestamp.Time, Credential: s.read(o),
 	}, nil
 }
 
-// Render returns c with the bytes that the mapped keys must have to hold it.
-// Class refused: a key is missing or cannot be edited; the error names the key.
-func (s *Served) Render(keys map[string]secret.Value, c secret.Credential) (secret.Credential, error) {
-	rendered, errs := s.mapping.render(keys, c, s.cluster.keeper.Keep)
-	if err := errors.Join(errs...); err != nil {
-		return secret.Credential{}, fail(refused, "", "render the credential of %q into %s: %v", c.User, s, err)
-	}
-	c.Keys = rendered
-	return c, nil
-}
-
 func (s *Served) get(ctx context.Context) (*corev1.Secret, error) {
-	o, err := s.cluster.secrets().get(ctx, s.name)
+	o, err := s.holder.get(ctx)
 	if err == nil {
 		s.remember(o)
-		return o, nil
 	}
-	failed := s.cluster.failed(fmt.Sprintf("read %s", s), err, s.needs("get"))
-	if classOf(failed) == missing {
-		return nil, fail(missing, "recreate it with its other keys; `resume` fills in the credential", "read %s: there is no such Secret", s)
-	}
-	return nil, failed
-}
-
-func (s *Served) needs(verbs ...string) rule {
-	return rule{resource: "secrets", name: s.name, verbs: verbs}
+	return o, err
 }
 
 func (s *Served) remember(o *corev1.Secret) {

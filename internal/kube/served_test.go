@@ -44,7 +44,7 @@ func rendered(t *testing.T, s *Served) secret.Credential {
 func TestServedRotates(t *testing.T) {
 	c := lab(t)
 	before := putSecret(t, c, servedSecret())
-	s := c.Served(servedName, urlMapping)
+	s := c.Served(servedName, urlMapping, Refuse)
 	credential := rendered(t, s)
 
 	at := time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.FixedZone("CET", 3600))
@@ -70,7 +70,7 @@ func TestServedRotates(t *testing.T) {
 	}
 
 	// The same again sends nothing, from this process or another.
-	for _, again := range []*Served{s, c.Served(servedName, urlMapping)} {
+	for _, again := range []*Served{s, c.Served(servedName, urlMapping, Refuse)} {
 		if err := again.Set(t.Context(), credential, stamp); err != nil {
 			t.Fatal(err)
 		}
@@ -98,7 +98,7 @@ func TestServedFenceWritesOnlyEpoch(t *testing.T) {
 	o := servedSecret()
 	o.Annotations[annotationID], o.Annotations[annotationAt] = "r0", "2026-01-01T00:00:00Z"
 	before := putSecret(t, c, o)
-	s := c.Served(servedName, nil)
+	s := c.Served(servedName, nil, Refuse)
 	if err := s.Set(t.Context(), secret.Credential{}, secret.Stamp{Epoch: 3}); err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func TestServedMeetsForeignWrites(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			c := lab(t)
 			putSecret(t, c, servedSecret())
-			s := c.Served(servedName, nil)
+			s := c.Served(servedName, nil, Refuse)
 			credential := rendered(t, s)
 			mergePatch(t, c, servedName, test.patch)
 			met := readSecret(t, c, servedName)
@@ -156,7 +156,7 @@ func TestServedMeetsForeignWrites(t *testing.T) {
 func TestServedWritesAgainWhatSomebodyChanged(t *testing.T) {
 	c := lab(t)
 	putSecret(t, c, servedSecret())
-	s := c.Served(servedName, nil)
+	s := c.Served(servedName, nil, Refuse)
 	credential, stamp := rendered(t, s), secret.Stamp{RotationID: "r1", Epoch: 5}
 	for range 2 {
 		if err := s.Set(t.Context(), credential, stamp); err != nil {
@@ -166,6 +166,36 @@ func TestServedWritesAgainWhatSomebodyChanged(t *testing.T) {
 			t.Fatal("the Secret does not hold the new password")
 		}
 		mergePatch(t, c, servedName, `{"data":{"password":"b3RoZXI="}}`)
+	}
+}
+
+// TestServedEndsLastApplied removes what `kubectl apply` remembers of the
+// password, once that is not served any more.
+func TestServedEndsLastApplied(t *testing.T) {
+	for _, test := range []struct {
+		applied string
+		ends    bool
+	}{
+		{`{"data":{"password":"Zm9ybWVyLXBhc3N3b3Jk"}}`, true}, {`{"stringData":{"DATABASE_URL":"postgres://alfred_user:former-password@db"}}`, true},
+		{`{"metadata":{"labels":{"team":"alfred"}}}`, false},
+	} {
+		c := lab(t)
+		o := servedSecret()
+		o.Annotations[lastApplied] = test.applied
+		putSecret(t, c, o)
+		s := c.Served(servedName, urlMapping, Refuse)
+		credential := rendered(t, s)
+		for _, stamp := range []struct {
+			credential secret.Credential
+			stays      bool
+		}{{secret.Credential{}, true}, {credential, !test.ends}} {
+			if err := s.Set(t.Context(), stamp.credential, secret.Stamp{RotationID: "r1", Epoch: 5}); err != nil {
+				t.Fatal(err)
+			}
+			if after := readSecret(t, c, servedName); (after.Annotations[lastApplied] == test.applied) != stamp.stays || after.Annotations["note"] != "hands off" {
+				t.Errorf("%s: annotations %v after a write", test.applied, after.Annotations)
+			}
+		}
 	}
 }
 
@@ -182,13 +212,13 @@ func TestContentPatch(t *testing.T) {
 func TestServedMadeAnew(t *testing.T) {
 	c := lab(t)
 	putSecret(t, c, servedSecret())
-	s := c.Served(servedName, nil)
+	s := c.Served(servedName, nil, Refuse)
 	credential := rendered(t, s)
 	erase(t, c, "secrets", c.namespace, servedName)
 	err := s.Set(t.Context(), credential, secret.Stamp{Epoch: 1})
 	wantFailure(t, err, missing, "there is no such Secret")
 
-	s = c.Served(servedName, nil)
+	s = c.Served(servedName, nil, Refuse)
 	putSecret(t, c, servedSecret())
 	credential = rendered(t, s)
 	erase(t, c, "secrets", c.namespace, servedName)
@@ -203,7 +233,7 @@ func TestServedMadeAnew(t *testing.T) {
 func TestServedForbidden(t *testing.T) {
 	admin := lab(t)
 	putSecret(t, admin, servedSecret())
-	s := as(t, admin, `{"apiGroups":[""],"resources":["secrets"],"resourceNames":["`+servedName+`"],"verbs":["get"]}`).Served(servedName, urlMapping)
+	s := as(t, admin, `{"apiGroups":[""],"resources":["secrets"],"resourceNames":["`+servedName+`"],"verbs":["get"]}`).Served(servedName, urlMapping, Refuse)
 	credential := rendered(t, s)
 	_, _, err := s.Plan(t.Context(), credential)
 	for _, err := range []error{err, s.Set(t.Context(), credential, secret.Stamp{Epoch: 1})} {
@@ -215,7 +245,7 @@ func TestServedForbidden(t *testing.T) {
 }
 
 func TestServedMissing(t *testing.T) {
-	_, err := lab(t).Served("absent", nil).Look(t.Context())
+	_, err := lab(t).Served("absent", nil, Refuse).Look(t.Context())
 	f := wantFailure(t, err, missing, "there is no such Secret")
 	if !strings.Contains(f.Hint(), "`resume` fills in the credential") {
 		t.Errorf("hint %q", f.Hint())
@@ -228,7 +258,7 @@ func TestServedRefusesForgedAnnotations(t *testing.T) {
 		o := servedSecret()
 		o.Annotations[name] = text
 		putSecret(t, c, o)
-		_, err := c.Served(servedName, nil).Look(t.Context())
+		_, err := c.Served(servedName, nil, Refuse).Look(t.Context())
 		wantFailure(t, err, refused, text)
 	}
 }
@@ -250,7 +280,7 @@ func TestServedPlan(t *testing.T) {
 		{name: "annotation", mapping: urlMapping, change: func(o *corev1.Secret) { o.Annotations["backup"] = "former-password" },
 			class: refused, text: `annotation "backup" holds the current password`},
 		{name: "kubectl apply", mapping: urlMapping, change: func(o *corev1.Secret) { o.Annotations[lastApplied] = `{"stringData":{"password":"former-password"}}` },
-			wantChange: `writes "DATABASE_URL", "password"`, warning: "puts it back"},
+			wantChange: `writes "DATABASE_URL", "password"`, warning: "puts the password back"},
 		{name: "guessable password", mapping: nil, change: func(o *corev1.Secret) {
 			o.Data = bytesOf(map[string]string{"username": "app", "password": "alfred", "database": "alfred"})
 		}, wantChange: `writes "password", "username"`, warning: `key "database" may hold the current password`},
@@ -265,7 +295,7 @@ func TestServedPlan(t *testing.T) {
 				test.change(o)
 			}
 			before := putSecret(t, c, o)
-			change, warnings, err := c.Served(servedName, test.mapping).
+			change, warnings, err := c.Served(servedName, test.mapping, Refuse).
 				Plan(t.Context(), secret.Credential{User: "alfred_user", Password: secret.New("brand-new-password")})
 			if test.class != "" {
 				if f := wantFailure(t, err, test.class, test.text); !strings.Contains(f.Hint(), test.hint) {

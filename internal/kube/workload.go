@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,55 +15,96 @@ import (
 )
 
 // Workload is a Deployment, StatefulSet or DaemonSet. Its pods read the
-// credential when they start, so a rotation restarts them.
+// credential when they start, so a rotation restarts them. Something else that
+// reads it is one too, listed and never restarted.
 type Workload struct {
-	cluster *Cluster
+	cluster *Cluster // in its namespace
 	kind    *kind
 	name    string
+	foreign bool     // it is in another namespace than the served Secret
 	ways    []string // how its pods read the credential
+	secrets []string // those of its namespace that hold the credential
 	options Options
 	watcher *watcher
-	// database says that it is the server itself: listed, never restarted.
-	database bool
+	aside   *aside // why it is not restarted; nil: it is
 }
 
-// String is "kind/name", as kubectl takes it.
-func (w *Workload) String() string { return w.kind.name + "/" + w.name }
+// String is "kind/name", as kubectl takes it, after "namespace/" where that is
+// not the namespace of the served Secret.
+func (w *Workload) String() string {
+	if w.foreign {
+		return w.cluster.namespace + "/" + w.id()
+	}
+	return w.id()
+}
+
+// id is unique in the namespace.
+func (w *Workload) id() string { return w.kind.name + "/" + w.name }
 
 // Plan tells how the workload reads the credential and finds out, by a dry run
 // of the server, whether it may be restarted. It changes nothing. An empty
-// change means that the workload is the database. Class refused: a restart would
-// not replace every pod, or some are not available even before it.
+// change means that it is not restarted, and a warning says why. Class refused:
+// a restart would not replace every pod, or nothing would; or, as far as
+// Options.Unhealthy refuses, some pods are not available even before it.
 func (w *Workload) Plan(ctx context.Context) (change string, warnings []string, err error) {
-	if w.database {
-		return "", []string{fmt.Sprintf("%s is the database: it reads the credential only when it is set up, and is not restarted", w)}, nil
+	if w.aside != nil {
+		return w.passOver()
 	}
 	r, err := w.mark(ctx, "dry-run", metav1.DryRunAll)
 	if err != nil {
 		return "", nil, err
 	}
-	switch {
-	case r.obstacle != "":
-		return "", nil, fail(refused, "", "restart %s: %s", w, r.obstacle)
-	case r.available < r.desired || r.updated < r.desired:
-		return "", nil, fail(refused, "mend it first, or take it out of the rotation: an unhealthy rollout could not be told from a bad password",
-			"restart %s: it is not healthy before the start: %d of %d pods available, %d of the present revision", w, r.available, r.desired, r.updated)
+	if r.obstacle != "" {
+		return "", nil, fail(refused, r.remedy+leftOut, "restart %s: %s (%s)", w, r.obstacle, w.how())
 	}
+	if r.available < r.desired || r.updated < r.desired {
+		text := fmt.Sprintf("it is not healthy before the start: %d of %d pods available, %d of the present revision", r.available, r.desired, r.updated)
+		if w.options.Unhealthy != Warn {
+			return "", nil, fail(refused, "mend it first, or take it out of the rotation: an unhealthy rollout could not be told from a bad password", "restart %s: %s", w, text)
+		}
+		warnings = append(warnings, fmt.Sprintf("%s: %s", w, text))
+	}
+	return w.change(r), append(warnings, w.doubts(r)...), nil
+}
+
+// doubts are what may go wrong with a restart that is possible.
+func (w *Workload) doubts(r rollout) []string {
+	var warnings []string
 	if r.operator != "" {
 		warnings = append(warnings, fmt.Sprintf("%s is managed by %s, which may undo a restart", w, r.operator))
 	}
 	if r.blind && r.desired > 0 && len(w.options.HealthCommand) == 0 {
 		warnings = append(warnings, fmt.Sprintf("%s has a container without a readiness probe: its pods count as ready as soon as they start", w))
 	}
-	return w.change(r), warnings, nil
+	if name, value, _ := strings.Cut(r.reloader, "="); name != "" && (name != reloadList || w.reloaded(value)) {
+		warnings = append(warnings, fmt.Sprintf("%s has the annotation %q: its controller restarts it a second time when the Secret changes "+
+			"(Reloader does not where the Secret has reloader.stakater.com/ignore: \"true\")", w, name))
+	}
+	return warnings
+}
+
+// reloaded tells whether a list of names has one of the Secrets in it.
+func (w *Workload) reloaded(names string) bool {
+	for name := range strings.SplitSeq(names, ",") {
+		if slices.Contains(w.secrets, strings.TrimSpace(name)) {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *Workload) change(r rollout) string {
-	how := "none of them reads the Secret by its pod template"
-	if len(w.ways) > 0 {
-		how = strings.Join(w.ways, "; ")
+	if r.desired == 0 {
+		return fmt.Sprintf("has no pods: those it gets later read the new password (%s)", w.how())
 	}
-	return fmt.Sprintf("restarts %d pods (%s)", r.desired, how)
+	return fmt.Sprintf("restarts %d pods (%s)", r.desired, w.how())
+}
+
+func (w *Workload) how() string {
+	if len(w.ways) == 0 {
+		return "none of them reads the Secret by its pod template"
+	}
+	return strings.Join(w.ways, "; ")
 }
 
 // Restart makes every pod carry mark, as an annotation, and returns when all of
@@ -75,10 +117,10 @@ func (w *Workload) change(r rollout) string {
 // Class unhealthy: the pods came up wrong or not in time, or somebody reverted
 // the restart. Class conflict: another rotation restarted the workload.
 func (w *Workload) Restart(ctx context.Context, mark string, progress func(detail string)) error {
-	if w.database {
+	if w.aside != nil {
 		return nil
 	}
-	changed, leave := w.watcher.follow(w.kind, w.String())
+	changed, leave := w.watcher.follow(w.kind, w.id())
 	defer leave()
 	restarted, err := w.insist(ctx, mark)
 	if err != nil {
@@ -92,7 +134,7 @@ func (w *Workload) Restart(ctx context.Context, mark string, progress func(detai
 	if err := w.prove(ctx, pods, progress); err != nil {
 		return err
 	}
-	_, err = w.judged(w.watcher.see(w.kind, w.String()), g) // meanwhile one may have crashed
+	_, err = w.judged(w.watcher.see(w.kind, w.id()), g) // meanwhile one may have crashed
 	return err
 }
 
@@ -127,7 +169,7 @@ func (w *Workload) mark(ctx context.Context, mark string, dryRun ...string) (rol
 		return r, fail(unavailable, "", "restart %s: %v", w, err)
 	case err != nil:
 		return r, w.cluster.failed(fmt.Sprintf("restart %s", w), err,
-			rule{group: "apps", resource: w.kind.plural, name: w.name, verbs: []string{"get", "patch"}})
+			rule{group: "apps", resource: w.kind.plural, name: w.name, verbs: []string{"patch"}})
 	}
 	return r, nil
 }
@@ -140,7 +182,7 @@ func (w *Workload) await(ctx context.Context, g goal, changed <-chan struct{}, p
 	defer cancel()
 	shown := ""
 	for {
-		seen := w.watcher.see(w.kind, w.String())
+		seen := w.watcher.see(w.kind, w.id())
 		v, err := w.judged(seen, g)
 		if v.detail != "" && v.detail != shown {
 			shown = v.detail
@@ -156,7 +198,7 @@ func (w *Workload) await(ctx context.Context, g goal, changed <-chan struct{}, p
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, w.late(ctx, w.watcher.see(w.kind, w.String()), g, progress)
+			return nil, w.late(ctx, w.watcher.see(w.kind, w.id()), g, progress)
 		}
 	}
 }

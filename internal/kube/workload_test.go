@@ -323,10 +323,10 @@ func TestWorkloadsLeavesDatabaseAlone(t *testing.T) {
 	// Pods on the node's network share its address: none of them is the database by that.
 	shared := settledWorkloads(t, c, Discovery{DatabaseAddress: before.Status.PodIP}, options(nil))
 	for _, w := range shared {
-		if w.database {
+		if w.aside != nil {
 			t.Errorf("%s is taken for the database by the node's address", w)
 		}
 	}
-	_, err = c.Workloads(t.Context(), Discovery{DatabasePod: "db-9"}, options(nil))
+	_, err = c.Workloads(t.Context(), Discovery{Secrets: []string{servedName}, DatabasePod: "db-9"}, options(nil))
 	wantFailure(t, err, missing, `read the database's pod "db-9"`)
 }

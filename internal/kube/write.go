@@ -12,7 +12,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
@@ -41,7 +40,11 @@ func (s *Served) Set(ctx context.Context, c secret.Credential, stamp secret.Stam
 		if wanted.in(base) {
 			return nil
 		}
-		err := s.write(ctx, base, wanted)
+		written, err := s.write(ctx, base, wanted)
+		if err == nil {
+			s.remember(written)
+			return nil
+		}
 		if classOf(err) != conflict {
 			return err
 		}
@@ -55,29 +58,6 @@ func (s *Served) Set(ctx context.Context, c secret.Credential, stamp secret.Stam
 		base = met
 	}
 	return fail(conflict, "", "write %s: somebody else keeps writing it", s)
-}
-
-// write patches base; it leaves alone what wanted does not name.
-func (s *Served) write(ctx context.Context, base *corev1.Secret, wanted content, dryRun ...string) error {
-	version := base.ResourceVersion
-	if len(dryRun) > 0 { // nothing will be lost, so a change meanwhile does not matter
-		version = ""
-	}
-	body, err := wanted.patch(string(base.UID), version)
-	if err != nil {
-		return err
-	}
-	o, err := s.cluster.secrets().patch(ctx, s.name, body, dryRun...)
-	switch {
-	case err == nil && len(dryRun) == 0:
-		s.remember(o)
-		return nil
-	case err == nil:
-		return nil
-	case apierrors.IsNotFound(err):
-		return fail(conflict, "", "write %s: somebody deleted it meanwhile", s)
-	}
-	return s.cluster.failed(fmt.Sprintf("write %s", s), err, s.needs("get", "patch"))
 }
 
 // fenced refuses to write over a higher epoch: another run owns the Secret.
@@ -121,7 +101,8 @@ type content struct {
 
 func contentOf(c secret.Credential, stamp secret.Stamp) content {
 	epoch := strconv.FormatInt(stamp.Epoch, 10)
-	w := content{Annotations: map[string]*string{annotationEpoch: &epoch}}
+	w := dataOf(c)
+	w.Annotations = map[string]*string{annotationEpoch: &epoch}
 	if c.Keys == nil {
 		return w
 	}
@@ -133,10 +114,23 @@ func contentOf(c secret.Credential, stamp secret.Stamp) content {
 		at := stamp.RotatedAt.UTC().Format(time.RFC3339Nano)
 		w.Annotations[annotationAt] = &at
 	}
-	w.Data = map[string][]byte{}
+	return w
+}
+
+// dataOf is the content of the keys alone.
+func dataOf(c secret.Credential) content {
+	w := content{Data: map[string][]byte{}}
 	for key, value := range c.Keys {
 		w.Data[key] = []byte(value.Reveal())
 	}
+	return w
+}
+
+// without removes an annotation as well.
+func (w content) without(annotation string) content {
+	annotations := map[string]*string{annotation: nil}
+	maps.Copy(annotations, w.Annotations)
+	w.Annotations = annotations
 	return w
 }
 
@@ -164,7 +158,10 @@ func (w content) changes(o *corev1.Secret) []string {
 
 // patch is the merge patch (RFC 7386) for the object of that uid and version.
 func (w content) patch(uid, version string) ([]byte, error) {
-	metadata := map[string]any{"uid": uid, "annotations": w.Annotations}
+	metadata := map[string]any{"uid": uid}
+	if len(w.Annotations) > 0 { // null would remove all there are
+		metadata["annotations"] = w.Annotations
+	}
 	if version != "" {
 		metadata["resourceVersion"] = version
 	}

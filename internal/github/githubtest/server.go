@@ -112,10 +112,39 @@ func (s *Server) Secret(target, name string) (value string, ok bool) {
 func (s *Server) Store(target, name, value string, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v := s.find(target)
-	v.store(entry{Name: name, Value: value})
+	v, made := s.find(target), entry{Name: name, Value: value}
+	if strings.HasPrefix(target, "org:") {
+		made.Visibility = "all"
+	}
+	v.store(made)
 	e := v.lookup(name)
 	e.CreatedAt, e.UpdatedAt = at.UTC().Truncate(time.Second), at.UTC().Truncate(time.Second)
+}
+
+// Share says who may use an organization's secret: "all", "private", or "selected"
+// with the repositories.
+func (s *Server) Share(organization, name, visibility string, repositories ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.find("org:" + organization).lookup(name)
+	e.Visibility, e.selected = visibility, nil
+	for _, full := range repositories {
+		r, _ := s.repository(full)
+		e.selected = append(e.selected, r.id)
+	}
+}
+
+// Shared returns what Share has set or a request has.
+func (s *Server) Shared(organization, name string) (visibility string, repositories []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.find("org:" + organization).lookup(name)
+	for _, r := range s.repositories {
+		if slices.Contains(e.selected, r.id) {
+			repositories = append(repositories, r.name)
+		}
+	}
+	return e.Visibility, repositories
 }
 
 // RotateKey gives target a new key pair, as GitHub does at times of its choosing.

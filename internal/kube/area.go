@@ -1,0 +1,200 @@
+package kube
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// area is what a discovery looks at in one namespace.
+type area struct {
+	cluster *Cluster // in that namespace
+	foreign bool     // it is not the one of the served Secret
+	secrets []string
+	kinds   []*kind
+	list    bool // wanted is all that there is to find
+	wanted  []listed
+	pod     string // the database's; empty: it is not here
+	address string // the database's
+}
+
+// idle tells that there is nothing to find here.
+func (a *area) idle() bool {
+	if a.list {
+		return len(a.wanted) == 0
+	}
+	return len(a.secrets) == 0
+}
+
+// workloads finds those of one namespace.
+func (a *area) workloads(ctx context.Context, o Options) ([]*Workload, error) {
+	if a.list {
+		a.kinds = slices.DeleteFunc(a.kinds, func(k *kind) bool { return !slices.ContainsFunc(a.wanted, func(l listed) bool { return l.kind == k }) })
+	}
+	var all, schedules []*Workload
+	var living map[string][]string
+	var databases map[string]bool
+	err := atOnce(
+		func() (err error) { all, err = a.every(ctx); return },
+		func() (err error) { schedules, err = a.schedules(ctx); return },
+		func() (err error) { living, err = a.living(ctx); return },
+		func() (err error) { databases, err = a.databases(ctx); return },
+		func() error { return a.watchable(ctx, o) },
+	)
+	if err != nil {
+		return nil, err
+	}
+	found, err := a.choose(all, living)
+	if err != nil {
+		return nil, err
+	}
+	found = append(append(found, schedules...), a.others(all, living)...)
+	shared := &watcher{cluster: a.cluster}
+	for _, w := range found {
+		w.cluster, w.foreign, w.secrets, w.options, w.watcher = a.cluster, a.foreign, a.secrets, o, shared
+		if databases[w.id()] {
+			w.aside = theDatabase()
+		}
+	}
+	return found, nil
+}
+
+// every lists all workloads of the kinds that can be restarted.
+func (a *area) every(ctx context.Context) ([]*Workload, error) {
+	found := make([][]*Workload, len(a.kinds))
+	var lists []func() error
+	for i, k := range a.kinds {
+		lists = append(lists, func() error {
+			err := k.each(ctx, func(r rollout, template *corev1.PodTemplateSpec) {
+				found[i] = append(found[i], &Workload{kind: k, name: r.name, ways: readers(&template.Spec, a.secrets)})
+			})
+			if err != nil {
+				return a.cluster.failed("list "+k.plural, err, rule{group: "apps", resource: k.plural, verbs: []string{"list", "watch"}})
+			}
+			return nil
+		})
+	}
+	err := atOnce(lists...)
+	all := slices.Concat(found...)
+	slices.SortFunc(all, func(x, y *Workload) int { return cmp.Compare(x.id(), y.id()) })
+	return all, err
+}
+
+// choose takes the listed workloads, or without a list those that read a Secret
+// by their template or by a pod of an older one.
+func (a *area) choose(all []*Workload, living map[string][]string) ([]*Workload, error) {
+	if !a.list {
+		var found []*Workload
+		for _, w := range all {
+			if len(w.ways) == 0 {
+				w.ways = living[w.id()]
+			}
+			if len(w.ways) > 0 {
+				found = append(found, w)
+			}
+		}
+		return found, nil
+	}
+	var found []*Workload
+	var errs []error
+	for _, l := range a.wanted {
+		i := slices.IndexFunc(all, func(w *Workload) bool { return w.kind == l.kind && w.name == l.name })
+		if i < 0 {
+			errs = append(errs, fail(refused, "", "find %s/%s in namespace %q: it is not there; there are %s", l.kind.name, l.name, a.cluster.namespace, existing(all, l.kind)))
+			continue
+		}
+		found = append(found, all[i])
+	}
+	return found, errors.Join(errs...)
+}
+
+// mostNames is how many names an error lists.
+const mostNames = 20
+
+func existing(all []*Workload, k *kind) string {
+	var names []string
+	for _, w := range all {
+		if w.kind == k {
+			names = append(names, w.id())
+		}
+	}
+	switch {
+	case len(names) == 0:
+		return "no " + k.plural
+	case len(names) > mostNames:
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:mostNames], ", "), len(names)-mostNames)
+	}
+	return strings.Join(names, ", ")
+}
+
+// databases finds the workloads that run the server itself.
+func (a *area) databases(ctx context.Context) (map[string]bool, error) {
+	found := map[string]bool{}
+	if a.pod != "" {
+		o, err := a.cluster.pods(a.cluster.namespace).get(ctx, a.pod)
+		if err != nil {
+			return nil, a.cluster.failed(fmt.Sprintf("read the database's pod %q", a.pod), err, rule{resource: "pods", name: a.pod, verbs: []string{"get"}})
+		}
+		found[ownerOf(o)] = true
+	}
+	// A loopback address is what a tunnel shows; it belongs to every pod.
+	if ip, err := netip.ParseAddr(a.address); err == nil && !ip.Unmap().IsLoopback() {
+		return found, a.cluster.ownersOf(ctx, ip.Unmap().String(), found)
+	}
+	return found, nil
+}
+
+// ownersOf finds the workloads of the pods that have an address of their own.
+func (c *Cluster) ownersOf(ctx context.Context, ip string, found map[string]bool) error {
+	err := c.pods(c.namespace).each(ctx, metav1.ListOptions{FieldSelector: "status.podIP=" + ip}, func(o *corev1.Pod) {
+		if !o.Spec.HostNetwork {
+			found[ownerOf(o)] = true
+		}
+	})
+	if err != nil {
+		return c.failed("list pods", err, rule{resource: "pods", verbs: []string{"list", "watch"}})
+	}
+	return nil
+}
+
+// watchable asks for the rights that only the restart will need.
+func (a *area) watchable(ctx context.Context, o Options) error {
+	rules := []rule{{resource: "pods", verbs: []string{"list", "watch"}}}
+	for _, k := range a.kinds {
+		rules = append(rules, rule{group: "apps", resource: k.plural, verbs: []string{"list", "watch"}})
+	}
+	if o.LogLines > 0 {
+		rules = append(rules, rule{resource: "pods/log", verbs: []string{"get"}})
+	}
+	if len(o.HealthCommand) > 0 {
+		rules = append(rules, rule{resource: "pods/exec", verbs: []string{"create", "get"}})
+	}
+	var checks []func() error
+	for _, r := range rules {
+		checks = append(checks, func() error { return a.cluster.granted(ctx, r) })
+	}
+	return atOnce(checks...)
+}
+
+// granted asks for every verb of a rule.
+func (c *Cluster) granted(ctx context.Context, r rule) error {
+	resource, sub, _ := strings.Cut(r.resource, "/")
+	for _, verb := range r.verbs {
+		ok, err := c.allowed(ctx, authorizationv1.ResourceAttributes{Verb: verb, Group: r.group, Resource: resource, Subresource: sub, Name: r.name})
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return fail(refused, r.hint(c.namespace), "restart workloads: the account may not %s %s in namespace %q", verb, r.resource, c.namespace)
+		}
+	}
+	return nil
+}
