@@ -181,7 +181,8 @@ func (s *Secret) put(ctx context.Context, value secret.Value) error {
 const looks = 7
 
 // Verify proves that the last Set arrived: GitHub's updated_at has moved. It
-// reads again for a while, because GitHub's reads may lag behind its writes.
+// reads again for a while, because GitHub's reads may lag behind its writes. A
+// much later updated_at is that of somebody else's write, and is not returned.
 func (s *Secret) Verify(ctx context.Context, _ secret.Credential) (updatedAt time.Time, err error) {
 	if s.last == nil {
 		return time.Time{}, fail(unavailable, "", "verify %s: nothing was written yet", s)
@@ -191,7 +192,7 @@ func (s *Secret) Verify(ctx context.Context, _ secret.Credential) (updatedAt tim
 			return time.Time{}, err
 		}
 		if updatedAt, err = s.Updated(ctx); err != nil || s.last.proven(updatedAt) {
-			return updatedAt, err
+			return s.last.own(updatedAt), err
 		}
 	}
 	seen := "shows no such secret"
@@ -220,6 +221,15 @@ const skew = attempt + 10*time.Second
 // earlier one of somebody else.
 func (w *write) proven(updated time.Time) bool {
 	return updated.After(w.before) && (w.answered.IsZero() || !updated.Before(w.answered.Add(-skew)))
+}
+
+// own is the time of this write, where updated may be that of a later one.
+func (w *write) own(updated time.Time) time.Time {
+	const ahead = 10 * time.Second // of the answer's clock
+	if !w.answered.IsZero() && updated.After(w.answered.Add(ahead)) {
+		return w.answered
+	}
+	return updated
 }
 
 // apart is how long to wait before a write, so that its updated_at differs from

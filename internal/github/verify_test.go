@@ -72,3 +72,20 @@ func TestSeesThatTheSecondOfTwoWritesDidNotHappen(t *testing.T) {
 		holds(t, err, "unavailable", "still shows the write of", "run it again")
 	})
 }
+
+// A stopped run may go on and write late: its time must not stand for ours, or
+// nobody would notice.
+func TestALaterWriteOfAnotherIsNotTakenForOnesOwn(t *testing.T) {
+	bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
+		must(t, s.Set(t.Context(), credential()))
+		written := time.Now().UTC().Truncate(time.Second)
+		server.Store("acme/shop", "NAME", "late", written.Add(time.Minute))
+		at, err := s.Verify(t.Context(), credential())
+		if must(t, err); !at.Equal(written) {
+			t.Errorf("updated at %s, written at %s", at, written)
+		}
+		if now, err := s.Updated(t.Context()); err != nil || now.Equal(at) {
+			t.Errorf("the later write of %s does not show: %v", now, err)
+		}
+	})
+}
