@@ -235,12 +235,14 @@ func (r *run) restartAll(w way) action {
 	}
 }
 
-// holding tells whether this run still holds the lock.
+// holding tells whether this run still holds the lock. A question that is cut
+// off costs the session, and with it the lock: the step beside, when it fails,
+// must not end it.
 func (r *run) holding(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return limited(ctx, func(ctx context.Context) error {
+	return limited(r.late, func(ctx context.Context) error {
 		_, err := r.Lock.Check(ctx)
 		return err
 	})
