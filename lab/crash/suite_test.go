@@ -24,6 +24,7 @@ type mode struct {
 func modes() []mode {
 	return []mode{
 		{"planned", nil},
+		{"emergency", map[string]string{"INPUT_MODE": "emergency", "INPUT_REASON": "a proof"}},
 	}
 }
 
