@@ -47,7 +47,8 @@ func refuse(b *Bench) {
 		Header: map[string]string{"X-Accepted-GitHub-Permissions": "secrets=write"}, Body: `{"message":"no","documentation_url":"https://docs.github.com"}`})
 }
 
-// turned are the moments from the refusal on.
+// turned are the moments from when the journal says that the rotation goes
+// back. One that is killed before it goes forward again.
 func (s *suite) turned(t *testing.T, m mode) []at {
 	b := s.bench(t.Context(), t, true)
 	if b == nil {
@@ -55,8 +56,16 @@ func (s *suite) turned(t *testing.T, m mode) []at {
 	}
 	refuse(b)
 	all := moments(m, s.requests(t, b, m, 1))
-	i := slices.IndexFunc(all, func(c at) bool { return strings.HasPrefix(c.name, "github PUT") && c.moment == proxy.After })
-	return all[i:]
+	refused := slices.IndexFunc(all, func(c at) bool { return strings.HasPrefix(c.name, "github PUT ") && c.moment == proxy.After })
+	if refused < 0 {
+		return nil
+	}
+	all = all[refused:]
+	back := slices.IndexFunc(all, func(c at) bool { return strings.HasPrefix(c.name, "kubernetes PUT secrets/") && c.moment == proxy.After })
+	if back < 0 {
+		return nil
+	}
+	return all[back:]
 }
 
 // returned tells whether the former password is served again.
