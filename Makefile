@@ -17,7 +17,7 @@ test:
 # All tests, with a lab that runs.
 test-here: export PGROTATE_LAB = $(LAB)
 test-here:
-	go test -race -shuffle=on ./...
+	go test -race -shuffle=on -timeout 30m ./...
 	go test -count=1 -v -run EveryFault ./internal/rotation -args -pairs=basic
 	go test -count=1 -v ./internal/rotation/mutants -args -every=25
 	cd lab && go test -race -shuffle=on $$(go list ./... | grep -v -e /rehearsal -e /crash -e /leak)
