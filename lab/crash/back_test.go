@@ -61,7 +61,9 @@ func (s *suite) turned(t *testing.T, m mode) []at {
 		return nil
 	}
 	all = all[refused:]
-	back := slices.IndexFunc(all, func(c at) bool { return strings.HasPrefix(c.name, "kubernetes PUT secrets/") && c.moment == proxy.After })
+	back := slices.IndexFunc(all, func(c at) bool {
+		return strings.HasPrefix(c.name, "kubernetes PUT secrets/") && c.moment == proxy.After
+	})
 	if back < 0 {
 		return nil
 	}

@@ -33,6 +33,7 @@ func modes() []mode {
 // PGROTATE_CASE tries only the case of that name, as a failure tells it.
 func TestNothingIsLost(t *testing.T) {
 	s := newSuite(t)
+	t.Run("judge", s.judge)
 	t.Run("kill", s.kill)
 	t.Run("cut", s.cut)
 	t.Run("outage", s.outage)
