@@ -20,12 +20,12 @@ func (c turn) String() string { return c.at.String() + " of the way back" }
 
 // back kills the process at every request of the way back; one resume ends it.
 func (s *suite) back(t *testing.T) {
-	m := mode{"planned", nil}
+	m := modes()[0]
 	var all []turn
 	for _, c := range s.turned(t, m) {
 		all = append(all, turn{c})
 	}
-	f := spread(s, t, true, part(s, all, 16, func(turn) bool { return false }), func(b *Bench, c turn) outcome {
+	f := spread(s, t, true, part(s, all, 8, func(turn) bool { return false }), func(b *Bench, c turn) outcome {
 		before, err := b.Look()
 		if err != nil {
 			return outcome{err: err}

@@ -17,51 +17,88 @@ import (
 )
 
 // round is one start of several processes at once.
-type round struct{ n int }
-
-func (r round) String() string { return fmt.Sprintf("round %d", r.n) }
-
-const racers = 8
-
-// race starts eight rotations at once: one rotates, the others find nothing to
-// do or say whose rotation is under way.
-func (s *suite) race(t *testing.T) {
-	var rounds []round
-	for n := range 50 {
-		rounds = append(rounds, round{n + 1})
-	}
-	f := spread(s, t, false, part(s, rounds, 3, func(round) bool { return false }), raced)
-	fmt.Fprintf(os.Stdout, "race, %d planned at once: %s\n", racers, f)
+type round struct {
+	n       int
+	planned int  // how many
+	alarm   bool // and one emergency
 }
 
-func raced(b *Bench, _ round) outcome {
+func (r round) String() string {
+	if r.alarm {
+		return fmt.Sprintf("round %d, %d planned and an emergency", r.n, r.planned)
+	}
+	return fmt.Sprintf("round %d, %d planned", r.n, r.planned)
+}
+
+func (r round) all() int {
+	if r.alarm {
+		return r.planned + 1
+	}
+	return r.planned
+}
+
+// race starts eight rotations at once: one rotates, the others find nothing to
+// do or say whose rotation is under way. And four with an emergency: what it
+// has brought stays.
+func (s *suite) race(t *testing.T) {
+	for _, r := range []round{{planned: 8}, {planned: 4, alarm: true}} {
+		var rounds []round
+		for n := range 50 {
+			rounds = append(rounds, round{n + 1, r.planned, r.alarm})
+		}
+		f := spread(s, t, false, part(s, rounds, 3, func(round) bool { return false }), raced)
+		fmt.Fprintf(os.Stdout, "race, %d at once, with an emergency: %t: %s\n", r.all(), r.alarm, f)
+	}
+}
+
+func raced(b *Bench, r round) outcome {
 	before, err := b.Look()
 	if err != nil {
 		return outcome{err: err}
 	}
 	b.Proxy.Begin(nil)
-	b.Proxy.Observe = together(racers)
+	b.Proxy.Observe = together(r.all())
 	began := time.Now()
-	runs, err := line(b, racers)
-	count := map[string]int{}
+	runs, err := line(b, r)
+	var ends []told
 	o := outcome{err: err}
 	for _, run := range runs {
-		status, err := raceEnd(run)
+		end, err := raceEnd(run)
 		ended, failed := b.Finish(run, began)
 		o.err = errors.Join(o.err, err, failed)
 		o.said += ended.Said
-		count[status]++
+		ends = append(ends, end)
 	}
 	b.Proxy.End()
 	b.Proxy.Observe = nil
-	if count["rotated"] != 1 || count["rotated"]+count["unchanged"]+count["busy"] != racers {
-		o.err = errors.Join(o.err, fmt.Errorf("eight rotations at once ended as %v", count))
+	if o.err = errors.Join(o.err, b.Settled(), once(b, before)); o.err == nil {
+		o.err = won(b, r, ends)
 	}
-	o.err = errors.Join(o.err, b.Settled(), once(b, before))
 	if o.err != nil {
 		return o
 	}
 	return o.then(b)
+}
+
+// won tells whether the right one has rotated, and the others have not or were
+// overtaken by the emergency.
+func won(b *Bench, r round, ends []told) error {
+	count := map[string]int{}
+	for _, end := range ends {
+		count[end.Status]++
+	}
+	if !r.alarm && (count["rotated"] != 1 || count["rotated"]+count["unchanged"]+count["busy"] != r.planned) {
+		return fmt.Errorf("%d rotations at once ended as %v", r.planned, count)
+	}
+	now, err := b.Look()
+	if err != nil || !r.alarm {
+		return err
+	}
+	alarm := ends[len(ends)-1]
+	if served := now.Secret.Annotations["pgrotate.io/rotation-id"]; alarm.Status != "rotated" || alarm.RotationID != served {
+		return fmt.Errorf("the emergency ended as %q with rotation %q, rotation %q is served; all ended as %v", alarm.Status, alarm.RotationID, served, count)
+	}
+	return nil
 }
 
 // together holds those who ask for the lock until n do, so that none begins
@@ -85,11 +122,15 @@ func together(n int) func(proxy.Request) {
 	}
 }
 
-// line starts n rotations; every other one does not wait for the lock.
-func line(b *Bench, n int) (runs []*program.Run, err error) {
-	for i := range n {
+// line starts the rotations, the emergency last; every other planned one does
+// not wait for the lock.
+func line(b *Bench, r round) (runs []*program.Run, err error) {
+	for i := range r.all() {
 		more := map[string]string{}
-		if i%2 == 1 {
+		switch {
+		case i == r.planned:
+			more["INPUT_MODE"], more["INPUT_REASON"] = "emergency", "a proof"
+		case i%2 == 1:
 			more["INPUT_LOCK_TIMEOUT"] = "20ms"
 		}
 		run, err := b.Start(b.through, more)
@@ -101,23 +142,28 @@ func line(b *Bench, n int) (runs []*program.Run, err error) {
 	return runs, nil
 }
 
+// told is what is read of a run's report.
+type told struct {
+	Status     string `json:"status"`
+	RotationID string `json:"rotation_id"`
+}
+
 // raceEnd reads how a run ended, and holds a busy one to naming the owner.
-func raceEnd(run *program.Run) (string, error) {
+func raceEnd(run *program.Run) (end told, err error) {
 	if _, err := run.Wait(limit); err != nil {
-		return "", err
+		return end, err
 	}
 	text, err := os.ReadFile(filepath.Join(run.Folder, program.Report))
 	if err != nil {
-		return "", err
+		return end, err
 	}
-	var told struct{ Status string }
-	if err := json.Unmarshal(text, &told); err != nil {
-		return "", fmt.Errorf("read the report: %w", err)
+	if err := json.Unmarshal(text, &end); err != nil {
+		return end, fmt.Errorf("read the report: %w", err)
 	}
-	if owner := "https://github.com/" + fixture.Repository + "/actions/runs/"; told.Status == "busy" && !strings.Contains(run.Said(), owner) {
-		return told.Status, errors.New("a busy run does not name the owner")
+	if owner := "https://github.com/" + fixture.Repository + "/actions/runs/"; end.Status == "busy" && !strings.Contains(run.Said(), owner) {
+		return end, errors.New("a busy run does not name the owner")
 	}
-	return told.Status, nil
+	return end, nil
 }
 
 // once tells whether the password has changed.

@@ -19,12 +19,13 @@ import (
 type mode struct {
 	name   string
 	inputs map[string]string
+	begins string // the request since which another run's rotation does for its own
 }
 
 func modes() []mode {
 	return []mode{
-		{"planned", nil},
-		{"emergency", map[string]string{"INPUT_MODE": "emergency", "INPUT_REASON": "a proof"}},
+		{"planned", nil, "postgres SELECT pg_advisory_lock"},
+		{"emergency", map[string]string{"INPUT_MODE": "emergency", "INPUT_REASON": "a proof"}, "kubernetes PUT secrets/postgres-credentials-rotation"},
 	}
 }
 
