@@ -1,4 +1,4 @@
-.PHONY: demo test test-here mutants fuzz lab lab-down lab-status
+.PHONY: demo test test-here faults mutants fuzz lab lab-down lab-status
 
 # Where `make lab` writes what the tests need to know.
 LAB := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pgrotate-lab/lab.json
@@ -18,8 +18,7 @@ test:
 test-here: export PGROTATE_LAB = $(LAB)
 test-here:
 	go test -race -shuffle=on -timeout 30m ./...
-	go test -count=1 -v -run EveryFault ./internal/rotation -args -pairs=basic
-	go test -count=1 -v ./internal/rotation/mutants -args -every=25
+	go test -count=1 -v -timeout 30m ./internal/rotation/mutants -args -every=25
 	cd lab && go test -race -shuffle=on $$(go list ./... | grep -v -e /rehearsal -e /crash -e /leak)
 	cd lab && go test -race -count=1 -v ./rehearsal
 	cd lab && go test -count=1 -v -timeout 30m ./leak ./crash
@@ -30,6 +29,10 @@ crash: export PGROTATE_LAB = $(LAB)
 crash: export PGROTATE_CRASH = whole
 crash: lab
 	cd lab && go test -count=1 -v -timeout 12h ./leak ./crash
+
+# Every pair of crashes and failures at any two calls; `make test` tries a sample of all pairs.
+faults:
+	go test -count=1 -v -timeout 1h -run EveryFault ./internal/rotation -args -pairs=basic
 
 # Every mistake of internal/rotation/mutants/list.txt, and the test that notices it.
 mutants:
