@@ -2,6 +2,7 @@ package crash
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,7 @@ import (
 var (
 	errLost      = errors.New("LOST: the database accepts a password that is neither in the Secret nor in the journal")
 	errLockedOut = errors.New("LOCKED OUT: the database refuses the served password after the resume")
+	errUnhealthy = errors.New("it is not healthy")
 	errDiffering = errors.New("DIFFERING: the places do not agree after the resume")
 )
 
@@ -119,12 +121,8 @@ func (b *Bench) podsWork(s *fixture.State) error {
 		if mark := pod.Annotations["pgrotate.io/restart"]; id != "" && mark != id && mark != id+"-back" && !b.untouched(s) {
 			return fmt.Errorf("pod %q has the mark %q, the last rotation is %q", pod.Name, mark, id)
 		}
-		said, err := b.ask(pod.Name)
-		if err == nil && !strings.HasPrefix(said, "healthy:") {
-			err = errors.New(strings.TrimSpace(said))
-		}
-		if err != nil {
-			return fmt.Errorf("pod %q: %w", pod.Name, err)
+		if err := b.logsIn(pod.Name); err != nil {
+			return err
 		}
 	}
 	if working == 0 {
@@ -137,6 +135,19 @@ func (b *Bench) podsWork(s *fixture.State) error {
 // could have read its password.
 func (b *Bench) untouched(s *fixture.State) bool {
 	return strings.Contains(s.Journal.Annotations["pgrotate.io/record"], `"restart":"none"`)
+}
+
+// logsIn tells whether a pod logs in. It is asked again where a busy machine
+// keeps it from answering: one that has another password never will.
+func (b *Bench) logsIn(pod string) (err error) {
+	for range 5 {
+		var said string
+		if said, err = b.ask(pod); err == nil && strings.HasPrefix(said, "healthy:") {
+			return nil
+		}
+		err = fmt.Errorf("pod %q says %q: %w", pod, strings.TrimSpace(said), cmp.Or(err, errUnhealthy))
+	}
+	return err
 }
 
 // ask asks a pod how its last login went.
