@@ -84,6 +84,8 @@ func waitsFor(o *corev1.Pod) string {
 		switch {
 		case status.State.Waiting != nil:
 			return fmt.Sprintf("container %q: %s", status.Name, status.State.Waiting.Reason)
+		case status.State.Running != nil && status.Started != nil && !*status.Started:
+			return fmt.Sprintf("container %q runs, its startup probe does not agree", status.Name)
 		case status.State.Running != nil && !status.Ready && status.Started != nil:
 			return fmt.Sprintf("container %q runs, its readiness probe does not agree", status.Name)
 		}

@@ -85,6 +85,8 @@ func (w *world) run(do func(*rotation.Rotation, context.Context) rotation.Result
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	p.stop = func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		w.stopped = time.Now()
 		stop()
 	}

@@ -1,5 +1,5 @@
 // Command service is a workload that needs a PostgreSQL role: it logs in with a
-// new connection every 100 ms, with the credential it was started with, counts
+// new connection every 100 ms, or as often as EVERY says, with the credential it was started with, counts
 // the logins and records those that were refused. Called as healthcheck it asks
 // the running service how it is.
 //
@@ -10,6 +10,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -19,10 +20,8 @@ import (
 	"time"
 )
 
-const (
-	socket = "/service.sock" // on which the service tells how it is
-	every  = 100 * time.Millisecond
-)
+// socket is where the service tells how it is.
+const socket = "/service.sock"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
@@ -37,6 +36,10 @@ func main() {
 }
 
 func serve(ctx context.Context) error {
+	every, err := time.ParseDuration(cmp.Or(os.Getenv("EVERY"), "100ms"))
+	if err != nil || every <= 0 {
+		return fmt.Errorf("read EVERY: %q is no duration like 100ms", os.Getenv("EVERY"))
+	}
 	login, err := newLogin(os.Getenv)
 	if err != nil {
 		return err
