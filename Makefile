@@ -1,4 +1,4 @@
-.PHONY: demo test test-here faults mutants fuzz lab lab-down lab-status
+.PHONY: demo test test-alone test-here crash faults mutants fuzz lab lab-down lab-status
 
 # Where `make lab` writes what the tests need to know.
 LAB := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pgrotate-lab/lab.json
@@ -8,26 +8,37 @@ demo:
 	@cd lab && go run . up && go run . demo; code=$$?; \
 	test -n "$(KEEP)" || go run . down; exit $$code
 
-# All tests, against real servers. A lab that runs already goes on running.
-test:
+# All tests: those that need no server, then those against real ones. A lab that
+# runs already goes on running.
+test: test-alone
 	@was=$$(test -e $(LAB) && echo up); \
 	$(MAKE) --no-print-directory lab && $(MAKE) --no-print-directory test-here; code=$$?; \
 	test -n "$$was$(KEEP)" || $(MAKE) --no-print-directory lab-down; exit $$code
 
-# All tests, with a lab that runs.
+# The tests that need no server, and a sample of the mistakes that they notice.
+test-alone:
+	PGROTATE_LAB= go test -race -shuffle=on -timeout 30m ./...
+	go test -count=1 -v -timeout 30m ./internal/rotation/mutants -args -every=25
+
+# The tests against real servers, with a lab that runs; one package after the
+# other: pods that get no processor time are not healthy.
 test-here: export PGROTATE_LAB = $(LAB)
 test-here:
-	go test -race -shuffle=on -timeout 30m ./...
-	go test -count=1 -v -timeout 30m ./internal/rotation/mutants -args -every=25
-	cd lab && go test -race -shuffle=on $$(go list ./... | grep -v -e /rehearsal -e /crash -e /leak)
+	cd lab && go run . rest
+	go test -race -shuffle=on -p 1 -timeout 45m $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | sed -n 's,^\([^ ]*\) .*/internal/labtest.*,\1,p')
+	cd lab && go run . up
+	cd lab && go test -race -shuffle=on -p 1 $$(go list ./... | grep -v -e /rehearsal -e /crash -e /leak)
 	cd lab && go test -race -count=1 -v ./rehearsal
+	cd lab && go run . rest
 	cd lab && go test -count=1 -v -timeout 30m ./leak ./crash
+	cd lab && go run . up
 
 # Nothing is lost, in every case: kills and cuts at every request and byte,
 # outages, races, stopped processes, leaks. Hours; `make test` has a part of it.
 crash: export PGROTATE_LAB = $(LAB)
 crash: export PGROTATE_CRASH = whole
 crash: lab
+	cd lab && go run . rest
 	cd lab && go test -count=1 -v -timeout 12h ./leak ./crash
 
 # Every pair of crashes and failures at any two calls; `make test` tries a sample of all pairs.

@@ -77,6 +77,14 @@ func (l *lab) down(ctx context.Context) error {
 	return nil
 }
 
+// rest leaves the processor to others until the next up.
+func (l *lab) rest(ctx context.Context) error {
+	if err := l.lock(ctx); err != nil {
+		return err
+	}
+	return l.services().Rest(ctx)
+}
+
 // remove stops every part and removes the state.
 func (l *lab) remove(ctx context.Context, steps []boot.Step) error {
 	if err := boot.Down(ctx, steps, l.log); err != nil {

@@ -3,6 +3,7 @@
 //
 //	lab up      boot it, or see that it runs
 //	lab down    remove it
+//	lab rest    end the pods that log in all the time; the next up starts them
 //	lab status  tell which parts are ready
 //	lab demo    rotate the platform's password once, with the real program
 //	lab images  build the images of the pods, for an existing cluster
@@ -36,10 +37,10 @@ func run(ctx context.Context, args []string) error {
 	}
 	l := newLab(s, os.Getenv)
 	commands := map[string]func(context.Context) error{
-		"up": l.up, "down": l.down, "status": l.status, "demo": l.demo, "images": l.images, "github": l.github.Serve,
+		"up": l.up, "down": l.down, "rest": l.rest, "status": l.status, "demo": l.demo, "images": l.images, "github": l.github.Serve,
 	}
 	if len(args) != 1 || commands[args[0]] == nil {
-		return errors.New("usage: lab up|down|status|demo|images|github")
+		return errors.New("usage: lab up|down|rest|status|demo|images|github")
 	}
 	return commands[args[0]](ctx)
 }

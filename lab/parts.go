@@ -144,6 +144,13 @@ func (l *lab) builder() image.Builder {
 }
 
 func (l *lab) platform() boot.Part {
+	if l.cluster == "" {
+		return endsWithNode{l.services()}
+	}
+	return l.services()
+}
+
+func (l *lab) services() platform.Platform {
 	p := platform.Platform{
 		Client: l.node.Client, Servers: l.servers, SSLMode: "disable",
 		Logins: l.site.Logins(), Port: site.PostgresPod,
@@ -152,7 +159,7 @@ func (l *lab) platform() boot.Part {
 		p.SSLMode = "prefer"
 	}
 	if l.cluster == "" {
-		return endsWithNode{p}
+		return p
 	}
 	p.Client = func() (*kubernetes.Clientset, error) {
 		config, err := clientcmd.BuildConfigFromFlags("", l.cluster)

@@ -13,6 +13,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 )
 
@@ -108,6 +109,26 @@ func complete(d appsv1.Deployment) bool {
 	s := d.Status
 	return s.ObservedGeneration >= d.Generation &&
 		s.Replicas == Replicas && s.UpdatedReplicas == Replicas && s.AvailableReplicas == Replicas
+}
+
+// Rest ends the pods of the Deployments, which take processor time by their
+// logins. Start brings them back.
+func (p Platform) Rest(ctx context.Context) error {
+	client, err := p.Client()
+	if err != nil {
+		return err
+	}
+	if here, err := owned(ctx, client); err != nil || !here {
+		return err
+	}
+	none := []byte(`{"spec":{"replicas":0}}`)
+	for _, name := range Deployments() {
+		_, err := client.AppsV1().Deployments(Namespace).Patch(ctx, name, types.MergePatchType, none, metav1.PatchOptions{}, "scale")
+		if err != nil {
+			return fmt.Errorf("scale the Deployment %q: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // Stop removes the platform from the cluster and waits until it is gone. The
