@@ -22,7 +22,10 @@ const (
 	healthTimeout = 30 * time.Second
 	// outputBytes are kept of the end of what a health command says.
 	outputBytes = 4 << 10
-	execTries   = 3
+	// healthTries is how often a pod may say no, or not be reached, before it
+	// counts: as often as a probe's failureThreshold by default.
+	healthTries = 3
+	healthPause = 2 * time.Second
 )
 
 // ask executes the health command in a pod. A command that is not there cannot
@@ -51,18 +54,32 @@ func (w *Workload) ask(ctx context.Context, p pod, progress func(string)) error 
 }
 
 // run executes the health command and returns the end of what it said. It tries
-// again when the connection fails: a health check may be asked twice.
+// again when the connection fails or the command says no: one bad moment of a
+// service is no reason to take a password back.
 func (w *Workload) run(ctx context.Context, p pod) (string, error) {
-	var said tailBuffer
-	var err error
-	for range execTries {
-		said = tailBuffer{}
-		err = w.cluster.execute(ctx, p, w.options.HealthCommand, &said)
-		if _, exited := exitStatus(err); err == nil || exited || ctx.Err() != nil || classify(err) != unavailable {
-			break
+	for try := 1; ; try++ {
+		var said tailBuffer
+		err := w.cluster.execute(ctx, p, w.options.HealthCommand, &said)
+		if try == healthTries || !mayPass(err) || !pause(ctx, healthPause) {
+			return said.String(), err
 		}
 	}
-	return said.String(), err
+}
+
+// mayPass tells whether the next try of a health command may end otherwise.
+func mayPass(err error) bool {
+	status, exited := exitStatus(err)
+	return exited && !notRunnable(status, err) || !exited && classify(err) == unavailable
+}
+
+// pause tells whether the time has passed before ctx ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
 }
 
 // execute runs argv in a pod's container, over a WebSocket, or over SPDY where

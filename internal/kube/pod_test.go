@@ -66,6 +66,9 @@ func TestOfPod(t *testing.T) {
 		{"probe", corev1.Pod{Spec: spec, Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{
 			{Name: "app", Started: new(true), State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}}},
 			pod{reason: `container "app" runs, its readiness probe does not agree`, container: "proxy"}},
+		{"startup probe", corev1.Pod{Spec: spec, Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{
+			{Name: "app", Started: new(false), State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}}},
+			pod{reason: `container "app" runs, its startup probe does not agree`, container: "proxy"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if got, _ := ofPod(&test.pod); got != test.want {

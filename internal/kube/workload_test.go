@@ -3,12 +3,16 @@ package kube
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -288,6 +292,51 @@ func TestRestartProven(t *testing.T) {
 				t.Errorf("written: %q\n%v\n%s", test.silent, err, d.String())
 			}
 		})
+	}
+}
+
+// TestHealthCommandMayFailOnce makes the role that a pod logs in with when the
+// pod has said no once.
+func TestHealthCommandMayFailOnce(t *testing.T) {
+	t.Parallel()
+	where := labtest.Open(t)
+	admin := lab(t)
+	role := admin.namespace
+	putSecret(t, admin, servedSecret())
+	putDeployment(t, admin, "core", 1, func(d *appsv1.Deployment) {
+		service(t, where.PostgresURL)(d)
+		env := d.Spec.Template.Spec.Containers[0].Env
+		env[len(env)-1].Value = databaseURL(t, where.PostgresURL, role, "not-the-password")
+	})
+	settledWorkloads(t, admin, Discovery{}, options(nil))
+	sql := superuser(t, where.PostgresURL)
+	t.Cleanup(func() { sql(fmt.Sprintf("DROP ROLE IF EXISTS %q", role)) })
+	asked := 0
+	c, _ := throughProxy(t, admin, func(r *http.Request) int {
+		if strings.HasSuffix(r.URL.Path, "/exec") {
+			if asked++; asked == 2 {
+				sql(fmt.Sprintf("CREATE ROLE %q LOGIN PASSWORD 'not-the-password'", role))
+				time.Sleep(time.Second) // its next login
+			}
+		}
+		return 0
+	})
+	w := settledWorkloads(t, c, Discovery{}, options(func(o *Options) { o.HealthCommand = []string{"/healthcheck"} }))[0]
+	if err := w.Restart(t.Context(), "r1", (&diary{}).write); err != nil || asked != 2 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+}
+
+func superuser(t *testing.T, server string) func(string) {
+	conn, err := pgx.Connect(t.Context(), server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return func(statement string) {
+		if _, err := conn.Exec(context.Background(), statement); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

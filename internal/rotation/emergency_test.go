@@ -34,7 +34,7 @@ func TestEmergencyShutsTheCompromisedPasswordOut(t *testing.T) {
 
 func TestEmergencyServesNothingThatTheDatabaseDoesNotAccept(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.hooks["1 Database.Holds 3"] = func(*process) { w.accepts = w.verifier("of another administrator") }
+		w.hooks["1 Database.Holds 3"] = w.changes(func() { w.accepts = w.verifier("of another administrator") })
 		res, _ := w.run(emergency)
 		expect(t, res, rotation.StatusUnfinished, 3)
 		says(t, res.Err, "somebody else changes it")
@@ -113,7 +113,7 @@ func TestEmergencyTakesOverFromALiveRun(t *testing.T) {
 		w.rollout = 5 * time.Minute
 		var taken rotation.Result
 		w.hooks["1 Restart "+inPod+" 1"] = func(*process) {
-			w.rollout = 0
+			w.changes(func() { w.rollout = 0 })(nil)
 			began := time.Now()
 			taken, _ = w.run(emergency)
 			if waited := time.Since(began); waited != 10*time.Second {
@@ -156,7 +156,7 @@ func TestLateWriteOfAStoppedRunIsHealed(t *testing.T) {
 
 func TestWriteOfAnotherDuringTheRestartIsWrittenOver(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.hooks["1 Served.Look 4"] = func(*process) { w.copies[remote] = copied{role, "by hand", w.tick()} }
+		w.hooks["1 Served.Look 4"] = w.changes(func() { w.copies[remote] = copied{role, "by hand", w.tick()} })
 		res, _ := w.run(rotate)
 		expect(t, res, rotation.StatusRotated, 0)
 		if len(res.Warnings) != 1 || !strings.Contains(res.Warnings[0], "overwritten") {
@@ -169,7 +169,7 @@ func TestWriteOfAnotherDuringTheRestartIsWrittenOver(t *testing.T) {
 // The write of a stopped run arrives between this run's own and its proof.
 func TestLateWriteIsNotTakenForOnesOwn(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.hooks["1 "+remote+".Verify 1"] = func(*process) { w.copies[remote] = copied{role, "late", w.tick()} }
+		w.hooks["1 "+remote+".Verify 1"] = w.changes(func() { w.copies[remote] = copied{role, "late", w.tick()} })
 		res, _ := w.run(rotate)
 		expect(t, res, rotation.StatusRotated, 0)
 		w.settled(t, "NewPassword1")

@@ -73,7 +73,7 @@ func TestFailureTable(t *testing.T) {
 	}
 }
 
-func (w *world) kubernetesGone(*process) {
+func (w *world) kubernetesGone() {
 	w.down = func(what string) bool {
 		return strings.HasPrefix(what, "Served.") || strings.HasPrefix(what, "Journal.")
 	}
@@ -81,7 +81,7 @@ func (w *world) kubernetesGone(*process) {
 
 func TestClusterGoneRightAfterAlterPutsTheFormerPasswordBack(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.hooks["1 Served.Set 2"] = w.kubernetesGone
+		w.hooks["1 Served.Set 2"] = w.changes(w.kubernetesGone)
 		res, _ := w.run(rotate)
 		expect(t, res, rotation.StatusUnfinished, 3)
 		if !w.opens(birth) || w.phase() != "forward" || res.RefusedWindow == 0 {
@@ -97,7 +97,7 @@ func TestClusterGoneRightAfterAlterPutsTheFormerPasswordBack(t *testing.T) {
 func TestClusterGoneAndNoWayBackLeavesTheDatabaseAlone(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.policy.GoBack = false
-		w.hooks["1 Served.Set 2"] = w.kubernetesGone
+		w.hooks["1 Served.Set 2"] = w.changes(w.kubernetesGone)
 		res, _ := w.run(rotate)
 		expect(t, res, rotation.StatusUnfinished, 3)
 		if w.opens(birth) {
@@ -120,7 +120,7 @@ func TestSecretThatNobodyMayWriteAnyMorePutsTheFormerPasswordBack(t *testing.T) 
 func TestClusterGoneAfterThePodsReadTheNewPasswordKeepsIt(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.sick = func(_, mark string) bool { return !strings.HasSuffix(mark, "-back") }
-		w.hooks["1 Served.Set 3"] = w.kubernetesGone // the fence of the way back
+		w.hooks["1 Served.Set 3"] = w.changes(w.kubernetesGone) // the fence of the way back
 		res, _ := w.run(rotate)
 		expect(t, res, rotation.StatusUnfinished, 3)
 		if w.opens(birth) {
@@ -133,7 +133,7 @@ func TestClusterGoneAfterThePodsReadTheNewPasswordKeepsIt(t *testing.T) {
 func TestClusterGoneAfterALostSessionKeepsWhatThePodsRead(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.script["1 Database.Holds 4"] = cutAfter
-		w.hooks["1 Served.Set 4"] = w.kubernetesGone
+		w.hooks["1 Served.Set 4"] = w.changes(w.kubernetesGone)
 		res, _ := w.run(rotate)
 		expect(t, res, rotation.StatusUnfinished, 3)
 		if w.opens(birth) {
@@ -144,11 +144,11 @@ func TestClusterGoneAfterALostSessionKeepsWhatThePodsRead(t *testing.T) {
 
 func TestConflictStopsAndCompensatesNothing(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.hooks["1 Served.Set 2"] = func(*process) { // another run has claimed the journal and fenced the Secret
+		w.hooks["1 Served.Set 2"] = w.changes(func() { // another run has claimed the journal and fenced the Secret
 			w.served.stamp.Epoch += 5
 			w.journal = clone(w.journal)
 			w.journal.Version, w.journal.Annotations["pgrotate.io/epoch"] = w.version(), fmt.Sprint(w.served.stamp.Epoch)
-		}
+		})
 		res, _ := w.run(rotate)
 		expect(t, res, rotation.StatusUnfinished, 3)
 		if w.opens(birth) || w.phase() != "forward" {
@@ -164,7 +164,7 @@ func TestConflictStopsAndCompensatesNothing(t *testing.T) {
 
 func TestSecretChangedByAnotherBeforeTheProof(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.hooks["1 Served.Look 4"] = func(*process) { w.served.keys["password"] = "by hand" }
+		w.hooks["1 Served.Look 4"] = w.changes(func() { w.served.keys["password"] = "by hand" })
 		res, _ := w.run(rotate)
 		expect(t, res, rotation.StatusUnfinished, 3)
 		says(t, res.Err, "somebody else changed it meanwhile")
@@ -227,15 +227,15 @@ func TestWayBackRestartsNobodyWhereNobodyReadTheNewPassword(t *testing.T) {
 func TestLateWriteCannotSlipIntoTheWayBack(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		stale := w.served.version
-		w.hooks["1 Served.Set 2"] = func(*process) { stale = w.served.version }
+		w.hooks["1 Served.Set 2"] = w.changes(func() { stale = w.served.version })
 		w.script["1 Served.Set 2"] = refuse
-		w.hooks["1 Database.Set 2"] = func(*process) { // a proxy delivers the refused write once more, and a pod restarts
+		w.hooks["1 Database.Set 2"] = w.changes(func() { // a proxy delivers the refused write once more, and a pod restarts
 			if w.served.version == stale {
 				w.served.keys["password"] = "NewPassword1"
 				w.restart(inPod, "")
 				w.sets[inPod].pods[0] = pod{"", w.served.keys["password"]}
 			}
-		}
+		})
 		res, _ := w.run(rotate)
 		expect(t, res, rotation.StatusRolledBack, 1)
 		w.settled(t, birth)
@@ -246,7 +246,7 @@ func TestForwardTimeLeavesRoomForTheWayBack(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.policy.Timeout, w.policy.RolloutTimeout = 22*time.Minute, 10*time.Minute
 		w.rollout = 12 * time.Minute
-		w.hooks["1 Served.Set 3"] = func(*process) { w.rollout = 9 * time.Minute }
+		w.hooks["1 Served.Set 3"] = w.changes(func() { w.rollout = 9 * time.Minute })
 		res, _ := w.run(rotate)
 		expect(t, res, rotation.StatusRolledBack, 1)
 		says(t, res.Err, "not proven before the time for it was over")
@@ -349,7 +349,7 @@ func TestGitHubThatRefusesEndsTheWaitForTheRestart(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.rollout = 5 * time.Minute
 		w.script["1 "+remote+".Set 1"] = refuse
-		w.hooks["1 Served.Set 3"] = func(*process) { w.rollout = 0 }
+		w.hooks["1 Served.Set 3"] = w.changes(func() { w.rollout = 0 })
 		res, _ := w.run(rotate)
 		expect(t, res, rotation.StatusRolledBack, 1)
 		if res.Elapsed > time.Minute {

@@ -338,11 +338,17 @@ func (l workloadPort) Plan(ctx context.Context) (string, []string, error) {
 	return "restart", nil, l.p.call(ctx, "Plan "+l.name, func() error { return nil })
 }
 
+func (w *world) rolloutTime() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.rollout
+}
+
 func (l workloadPort) Restart(ctx context.Context, mark string, progress func(string)) error {
 	progress("restarting")
-	if l.p.w.rollout > 0 { // two timers that are due at once crash the race detector: https://go.dev/issue/78156
+	if rollout := l.p.w.rolloutTime(); rollout > 0 { // two timers that are due at once crash the race detector: https://go.dev/issue/78156
 		select {
-		case <-time.After(l.p.w.rollout):
+		case <-time.After(rollout):
 		case <-ctx.Done():
 		}
 	}

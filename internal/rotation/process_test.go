@@ -145,10 +145,11 @@ func (p *process) call(ctx context.Context, what string, effect func() error) er
 	if hook := p.w.hooks[call]; hook != nil {
 		hook(p)
 	}
-	if p.w.latency > 0 {
-		<-time.After(p.w.latency)
+	latency, down := p.w.conditions()
+	if latency > 0 {
+		<-time.After(latency)
 	}
-	if p.w.down(what) {
+	if down(what) {
 		return fmt.Errorf("%s: %w", what, errGone)
 	}
 	switch f {
@@ -189,6 +190,21 @@ func (p *process) call(ctx context.Context, what string, effect func() error) er
 		return errLost
 	}
 	return err
+}
+
+func (w *world) conditions() (latency time.Duration, down func(string) bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.latency, w.down
+}
+
+// changes makes a hook of something that somebody else does to the world.
+func (w *world) changes(do func()) func(*process) {
+	return func(*process) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		do()
+	}
 }
 
 func (p *process) arrive(what string) (fault, string) {
