@@ -322,7 +322,7 @@ func TestHealthCommandMayFailOnce(t *testing.T) {
 		return 0
 	})
 	w := settledWorkloads(t, c, Discovery{}, options(func(o *Options) { o.HealthCommand = []string{"/healthcheck"} }))[0]
-	if err := w.Restart(t.Context(), "r1", (&diary{}).write); err != nil || asked != 2 {
+	if err := w.Restart(t.Context(), "r1", (&diary{}).write); err != nil || asked < 2 {
 		t.Errorf("asked %d times: %v", asked, err)
 	}
 }
