@@ -7,17 +7,18 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// before returns a proxy in front of a server that answers its path, and what
-// the server has seen.
-func before(t *testing.T) (p *Proxy, address string, served *[]string) {
-	served = &[]string{}
+// before returns a proxy in front of a server that answers its path, and how
+// many requests the server has seen.
+func before(t *testing.T) (p *Proxy, address string, served *atomic.Int32) {
+	served = new(atomic.Int32)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		*served = append(*served, r.URL.Path)
+		served.Add(1)
 		_, _ = io.WriteString(w, "answer to "+r.URL.Path)
 	}))
 	t.Cleanup(server.Close)
@@ -62,8 +63,8 @@ func TestRequestsAreNamedAndNumbered(t *testing.T) {
 
 func TestOnlyTheNamedRequestMeetsTheFault(t *testing.T) {
 	p, address, served := before(t)
-	met := 0
-	reached := p.Begin(&Fault{Name: "web GET /a #2", Moment: Before, Effect: Hang, Meet: func() { met = len(*served) }})
+	var met atomic.Int32
+	reached := p.Begin(&Fault{Name: "web GET /a #2", Moment: Before, Effect: Hang, Meet: func() { met.Store(served.Load()) }})
 	_, first := get(address + "/a")
 	_, second := get(address + "/a")
 	_, third := get(address + "/a")
@@ -71,20 +72,20 @@ func TestOnlyTheNamedRequestMeetsTheFault(t *testing.T) {
 		t.Errorf("the errors are %v, %v, %v", first, second, third)
 	}
 	<-reached
-	if met != 1 || len(*served) != 2 {
-		t.Errorf("the server had seen %d requests when the fault was met, and saw %d in all", met, len(*served))
+	if met.Load() != 1 || served.Load() != 2 {
+		t.Errorf("the server had seen %d requests when the fault was met, and saw %d in all", met.Load(), served.Load())
 	}
 }
 
 func TestAfterMeansThatTheServerHasDoneIt(t *testing.T) {
 	p, address, served := before(t)
-	met := 0
-	p.Begin(&Fault{Name: "web GET /a #1", Moment: After, Effect: Hang, Meet: func() { met = len(*served) }})
+	var met atomic.Int32
+	p.Begin(&Fault{Name: "web GET /a #1", Moment: After, Effect: Hang, Meet: func() { met.Store(served.Load()) }})
 	if text, err := get(address + "/a"); err == nil || text != "" {
 		t.Errorf("the answer %q came through, error %v", text, err)
 	}
-	if met != 1 {
-		t.Errorf("the server had seen %d requests", met)
+	if met.Load() != 1 {
+		t.Errorf("the server had seen %d requests", met.Load())
 	}
 }
 
@@ -116,8 +117,8 @@ func TestAServerThatIsResetStaysSo(t *testing.T) {
 	}
 	p.End()
 	p.Begin(nil)
-	if _, err := get(address + "/a"); err != nil || len(*served) != 1 {
-		t.Errorf("after it the error is %v, and the server saw %d requests", err, len(*served))
+	if _, err := get(address + "/a"); err != nil || served.Load() != 1 {
+		t.Errorf("after it the error is %v, and the server saw %d requests", err, served.Load())
 	}
 }
 
@@ -131,8 +132,8 @@ func TestAHoleAnswersNobodyUntilTheEnd(t *testing.T) {
 	}()
 	<-reached
 	p.End()
-	if err := <-ended; err == nil || len(*served) != 1 {
-		t.Errorf("it ended with %v, and the server saw %d requests", err, len(*served))
+	if err := <-ended; err == nil || served.Load() != 1 {
+		t.Errorf("it ended with %v, and the server saw %d requests", err, served.Load())
 	}
 }
 
