@@ -7,6 +7,8 @@ import (
 	"strings"
 	"text/template"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apps "k8s.io/client-go/applyconfigurations/apps/v1"
 	core "k8s.io/client-go/applyconfigurations/core/v1"
@@ -31,11 +33,8 @@ func (p Platform) apply(ctx context.Context, client *kubernetes.Clientset, passw
 	if _, err := client.CoreV1().Namespaces().Apply(ctx, namespace, options); err != nil {
 		return fmt.Errorf("apply the namespace %q: %w", Namespace, err)
 	}
-	secret := core.Secret(Secret, Namespace).WithData(map[string][]byte{
-		"username": []byte(Role), "password": []byte(password), "database": []byte(Database),
-	})
-	if _, err := client.CoreV1().Secrets(Namespace).Apply(ctx, secret, options); err != nil {
-		return fmt.Errorf("apply the Secret %q: %w", Secret, err)
+	if err := putSecret(ctx, client, password); err != nil {
+		return err
 	}
 	for _, name := range Deployments() {
 		deployment, err := p.deployment(name, server)
@@ -52,6 +51,22 @@ func (p Platform) apply(ctx context.Context, client *kubernetes.Clientset, passw
 	}
 	if _, err := client.AppsV1().StatefulSets(Namespace).Apply(ctx, set, options); err != nil {
 		return fmt.Errorf("apply the StatefulSet %q: %w", *set.Name, err)
+	}
+	return nil
+}
+
+// putSecret makes the Secret as the runbook does, anew: one that is applied
+// belongs to whoever applies it, who would put an old password back.
+func putSecret(ctx context.Context, client *kubernetes.Clientset, password string) error {
+	secrets := client.CoreV1().Secrets(Namespace)
+	if err := secrets.Delete(ctx, Secret, metav1.DeleteOptions{}); err != nil && !errors.IsNotFound(err) {
+		return fmt.Errorf("delete the Secret %q: %w", Secret, err)
+	}
+	_, err := secrets.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: Secret}, StringData: map[string]string{
+		"username": Role, "password": password, "database": Database,
+	}}, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("create the Secret %q: %w", Secret, err)
 	}
 	return nil
 }
