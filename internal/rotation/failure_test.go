@@ -376,3 +376,29 @@ func TestClassOfSeveral(t *testing.T) {
 		}
 	}
 }
+
+// GitHub refuses while the restart beside it asks for the lock.
+func TestRefusalBesideAQuestionToTheLockTurnsBack(t *testing.T) {
+	for range 20 { // either of the two may be the second to ask
+		inWorld(t, func(t *testing.T, w *world) {
+			w.hooks["1 Lock.Check 4"] = func(*process) { <-time.After(time.Second) }
+			w.script["1 "+remote+".Set 1"] = refuse
+			res, _ := w.run(rotate)
+			expect(t, res, rotation.StatusRolledBack, 1)
+			w.settled(t, birth)
+		})
+	}
+}
+
+func TestCopyThatCannotBeMendedIsTriedAgain(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.run(rotate)
+		w.copies[remote] = copied{role, "late", w.tick()}
+		w.script["2 "+remote+".Set 1"] = refuse
+		res, _ := w.run(resume)
+		expect(t, res, rotation.StatusFailed, 3)
+		res, _ = w.run(resume)
+		expect(t, res, rotation.StatusUnchanged, 0)
+		w.settled(t, "NewPassword1")
+	})
+}

@@ -43,6 +43,10 @@ func (l lockPort) Check(ctx context.Context) (clock time.Time, err error) {
 		clock = time.Now()
 		return l.p.alive()
 	})
+	if ctx.Err() != nil { // as in pgx: a question that is cut off ends the session
+		l.p.cut()
+		return clock, errLost
+	}
 	return clock, err
 }
 

@@ -75,7 +75,7 @@ func (res Result) Unhealthy() []Target {
 
 // ExitCode is 0 when done or when there was nothing to do; 1 when rolled back unasked,
 // or committed with unhealthy workloads; 2 when nothing was touched; 3 when the
-// journal is open or somebody else is at it.
+// journal is open, a copy could not be mended or somebody else is at it.
 func (res Result) ExitCode() int {
 	switch res.Status {
 	case StatusRotated, StatusUnchanged, StatusPlanned:
@@ -87,6 +87,10 @@ func (res Result) ExitCode() int {
 		return 1
 	case StatusUnfinished, StatusBusy:
 		return 3
+	case StatusFailed:
+		if len(res.Copies) > 0 {
+			return 3
+		}
 	}
 	return 2
 }
