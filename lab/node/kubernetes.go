@@ -10,11 +10,11 @@ import (
 	"syscall"
 )
 
-// components are the programs that Kubernetes builds.
+// components are the names that the program of lab/kubernetes goes by.
 var components = []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"}
 
-// Kubernetes is the part that builds the programs of the cluster from the
-// module lab/kubernetes, once per version.
+// Kubernetes is the part that builds the programs of the cluster, which are one
+// from the module lab/kubernetes, once per version.
 type Kubernetes struct {
 	Node
 	Say func(format string, args ...any) // required
@@ -30,12 +30,18 @@ func (k Kubernetes) Start(ctx context.Context) error {
 	if err := os.MkdirAll(begun, 0o700); err != nil {
 		return fmt.Errorf("make the folder of the build: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags", ldflags(), "-o", begun+"/", "tool")
+	program := filepath.Join(begun, "kubernetes")
+	cmd := exec.CommandContext(ctx, "go", "build", "-gcflags", "all=-dwarf=false", "-ldflags", ldflags(), "-o", program, ".")
 	cmd.Dir = filepath.Join(k.Site.Source, "kubernetes")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // no writer is left behind
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build Kubernetes: %w\n%s", err, out)
+	}
+	for _, name := range components {
+		if err := os.Link(program, filepath.Join(begun, name)); err != nil {
+			return fmt.Errorf("name a program of Kubernetes: %w", err)
+		}
 	}
 	return os.Rename(begun, k.binaries())
 }
