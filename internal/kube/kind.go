@@ -17,6 +17,7 @@ type kind struct {
 	aliases []string // other names that kubectl takes
 
 	each    func(ctx context.Context, do func(rollout, *corev1.PodTemplateSpec)) error
+	find    func(ctx context.Context, name string) (r rollout, exists bool, err error)
 	patch   func(ctx context.Context, name string, body []byte, dryRun ...string) (rollout, error)
 	convert func(runtime.Object) (rollout, string)
 	feed    func(ctx context.Context, m *mirror[rollout])
@@ -42,6 +43,11 @@ func newKind[O object, L runtime.Object](name string, short []string, of func(O)
 		name: name, plural: r.plural, aliases: append(short, name, r.plural, name+".apps", r.plural+".apps"),
 		each: func(ctx context.Context, do func(rollout, *corev1.PodTemplateSpec)) error {
 			return r.each(ctx, metav1.ListOptions{}, func(o O) { do(of(o)) })
+		},
+		find: func(ctx context.Context, name string) (seen rollout, exists bool, err error) {
+			only := metav1.ListOptions{FieldSelector: "metadata.name=" + name} // who may list need not be allowed to get
+			err = r.each(ctx, only, func(o O) { seen, _ = of(o); exists = true })
+			return seen, exists, err
 		},
 		patch: func(ctx context.Context, name string, body []byte, dryRun ...string) (rollout, error) {
 			o, err := r.patch(ctx, name, body, dryRun...)

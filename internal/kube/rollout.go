@@ -19,6 +19,7 @@ const annotationRestart = annotationPrefix + "restart"
 type rollout struct {
 	name       string
 	mark       string // of the pod template
+	version    string // resourceVersion
 	generation int64  // of the specification
 	observed   int64  // generation that the controller has seen
 
@@ -86,7 +87,7 @@ func ofDaemonSet(d *appsv1.DaemonSet) (rollout, *corev1.PodTemplateSpec) {
 
 func common(o metav1.Object, template corev1.PodTemplateSpec, observed int64) rollout {
 	r := rollout{name: o.GetName(), mark: template.Annotations[annotationRestart],
-		generation: o.GetGeneration(), observed: observed, writer: lastWriter(o.GetManagedFields())}
+		version: o.GetResourceVersion(), generation: o.GetGeneration(), observed: observed, writer: lastWriter(o.GetManagedFields())}
 	r.blind = slices.ContainsFunc(template.Spec.Containers, func(c corev1.Container) bool { return c.ReadinessProbe == nil })
 	r.reloader = reloader(o.GetAnnotations(), template.Annotations)
 	if owner := metav1.GetControllerOf(o); owner != nil {

@@ -50,7 +50,7 @@ func (w *Workload) Plan(ctx context.Context) (change string, warnings []string, 
 	if w.aside != nil {
 		return w.passOver()
 	}
-	r, err := w.mark(ctx, "dry-run", metav1.DryRunAll)
+	r, err := w.mark(ctx, "dry-run", "", metav1.DryRunAll)
 	if err != nil {
 		return "", nil, err
 	}
@@ -111,21 +111,23 @@ func (w *Workload) how() string {
 // it is proven: the controller is done, no pod without the mark is left,
 // terminating ones included, all are ready, the log of none shows a refused
 // login, and the health command agrees in each. It changes nothing where the
-// mark is there already. progress hears how far it is; the lines of logs that
+// mark is there already. sure is asked between reading the workload and changing
+// it, and its error ends the matter: who has changed the workload since then is
+// not written over. progress hears how far it is; the lines of logs that
 // Options.PrintLogs asks for come there too.
 //
 // Class unhealthy: the pods came up wrong or not in time, or somebody reverted
 // the restart. Class conflict: another rotation restarted the workload.
-func (w *Workload) Restart(ctx context.Context, mark string, progress func(detail string)) error {
+func (w *Workload) Restart(ctx context.Context, mark string, sure func(context.Context) error, progress func(detail string)) error {
 	if w.aside != nil {
 		return nil
 	}
-	changed, leave := w.watcher.follow(w.kind, w.id())
-	defer leave()
-	restarted, err := w.insist(ctx, mark)
+	restarted, err := w.insist(ctx, mark, sure)
 	if err != nil {
 		return err
 	}
+	changed, leave := w.watcher.follow(w.kind, w.id())
+	defer leave()
 	g := goal{mark: mark, since: restarted.generation}
 	pods, err := w.await(ctx, g, changed, progress)
 	if err != nil {
@@ -139,11 +141,11 @@ func (w *Workload) Restart(ctx context.Context, mark string, progress func(detai
 }
 
 // insist marks the workload, again and again while the API server is away for a
-// moment: the same mark twice is one restart.
-func (w *Workload) insist(ctx context.Context, mark string) (rollout, error) {
+// moment or others write the workload: the same mark twice is one restart.
+func (w *Workload) insist(ctx context.Context, mark string, sure func(context.Context) error) (rollout, error) {
 	pause := wait.Backoff{Duration: 300 * time.Millisecond, Factor: 2, Steps: 5}
 	for {
-		r, err := w.mark(ctx, mark)
+		r, err := w.compareAndMark(ctx, mark, sure)
 		if err == nil || classOf(err) != unavailable || pause.Steps == 0 {
 			return r, err
 		}
@@ -155,23 +157,49 @@ func (w *Workload) insist(ctx context.Context, mark string) (rollout, error) {
 	}
 }
 
-// mark patches the pod template. It leaves kubectl's own restart annotation
-// alone: whoever owns that one would find it changed by a stranger.
-func (w *Workload) mark(ctx context.Context, mark string, dryRun ...string) (rollout, error) {
-	body, err := json.Marshal(map[string]any{"spec": map[string]any{"template": map[string]any{
-		"metadata": map[string]any{"annotations": map[string]string{annotationRestart: mark}}}}})
+// compareAndMark marks the workload as it was before sure was asked.
+func (w *Workload) compareAndMark(ctx context.Context, mark string, sure func(context.Context) error) (rollout, error) {
+	seen, exists, err := w.kind.find(ctx, w.name)
+	switch {
+	case err != nil:
+		return seen, w.cluster.failed(fmt.Sprintf("read %s", w), err, rule{group: "apps", resource: w.kind.plural, verbs: []string{"list"}})
+	case !exists:
+		return seen, fail(missing, "", "restart %s: not found", w)
+	case seen.mark == mark:
+		return seen, nil
+	}
+	if err := sure(ctx); err != nil {
+		return seen, fmt.Errorf("restart %s: %w", w, err)
+	}
+	return w.mark(ctx, mark, seen.version)
+}
+
+// mark patches the pod template of the workload's version, of any if that is
+// empty. It leaves kubectl's own restart annotation alone: whoever owns that one
+// would find it changed by a stranger.
+func (w *Workload) mark(ctx context.Context, mark, version string, dryRun ...string) (rollout, error) {
+	body, err := restartPatch(mark, version)
 	if err != nil {
 		return rollout{}, fmt.Errorf("encode the restart of %s: %w", w, err)
 	}
 	r, err := w.kind.patch(ctx, w.name, body, dryRun...)
 	switch {
-	case apierrors.IsConflict(err): // of the server's own making: the patch names no version
+	case apierrors.IsConflict(err): // somebody else, its controller most of the time, wrote between
 		return r, fail(unavailable, "", "restart %s: %v", w, err)
 	case err != nil:
 		return r, w.cluster.failed(fmt.Sprintf("restart %s", w), err,
 			rule{group: "apps", resource: w.kind.plural, name: w.name, verbs: []string{"patch"}})
 	}
 	return r, nil
+}
+
+func restartPatch(mark, version string) ([]byte, error) {
+	patch := map[string]any{"spec": map[string]any{"template": map[string]any{
+		"metadata": map[string]any{"annotations": map[string]string{annotationRestart: mark}}}}}
+	if version != "" {
+		patch["metadata"] = map[string]string{"resourceVersion": version}
+	}
+	return json.Marshal(patch)
 }
 
 var errSlow = errors.New("the rollout takes too long")

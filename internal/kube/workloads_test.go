@@ -94,7 +94,7 @@ func settledWorkloads(t *testing.T, c *Cluster, d Discovery, o Options) []*Workl
 	}
 	for _, w := range found {
 		err := wait.PollUntilContextCancel(t.Context(), 50*time.Millisecond, true, func(ctx context.Context) (bool, error) {
-			r, err := w.mark(ctx, "dry-run", metav1.DryRunAll)
+			r, err := w.mark(ctx, "dry-run", "", metav1.DryRunAll)
 			return r.observed > 0 && reported(r) && (w.kind.name != "daemonset" || r.desired > 0), err
 		})
 		if err != nil {
@@ -103,6 +103,9 @@ func settledWorkloads(t *testing.T, c *Cluster, d Discovery, o Options) []*Workl
 	}
 	return found
 }
+
+// agreed lets every restart go ahead.
+func agreed(context.Context) error { return nil }
 
 // diary is a progress function that remembers. Safe for concurrent use.
 type diary struct {

@@ -129,6 +129,20 @@ func TestEmergencyTakesOverFromALiveRun(t *testing.T) {
 	})
 }
 
+// A run that was stopped before its restart goes on after the emergency.
+func TestStoppedRunRestartsNobody(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.hooks["1 Restart "+inPod+" 1"] = func(*process) { w.run(emergency) }
+		res, _ := w.run(rotate)
+		if res.ExitCode() != 3 {
+			t.Errorf("the run ended %q: %v", res.Status, res.Err)
+		}
+		if mark, last := w.markOf(inPod), w.journal.Annotations["pgrotate.io/rotation-id"]; mark != last {
+			t.Errorf("the workload has the mark %q, the last rotation is %q", mark, last)
+		}
+	})
+}
+
 // A run that was stopped with a write under way goes on after the emergency.
 func TestLateWriteOfAStoppedRunIsHealed(t *testing.T) {
 	for _, name := range []string{remote, cluster} {

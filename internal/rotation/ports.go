@@ -103,8 +103,10 @@ type Workload interface {
 	// Restart makes every pod carry mark and returns when that is proven: no
 	// pod without it is left, all are ready, none is refused by the database,
 	// the health command agrees. It changes nothing where mark is there already.
+	// sure is asked after the workload was read: where it says no, or somebody
+	// wrote the workload since, nothing is changed on the strength of that read.
 	// Class Unhealthy: the pods came up wrong, or did not come up in time.
-	Restart(ctx context.Context, mark string, progress func(detail string)) error
+	Restart(ctx context.Context, mark string, sure func(context.Context) error, progress func(detail string)) error
 }
 
 // Journal survives the process. It may refuse a write; then the run stops.

@@ -2,6 +2,7 @@ package rotation_test
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -348,8 +349,25 @@ func (w *world) rolloutTime() time.Duration {
 	return w.rollout
 }
 
-func (l workloadPort) Restart(ctx context.Context, mark string, progress func(string)) error {
-	progress("restarting")
+func (l workloadPort) Restart(ctx context.Context, mark string, sure func(context.Context) error, progress func(string)) error {
+	for {
+		seen := l.p.w.markOf(l.name)
+		if seen != mark {
+			if err := sure(ctx); err != nil {
+				return err
+			}
+		}
+		progress("restarting")
+		if err := l.roll(ctx, seen, mark); !errors.Is(err, errMoved) {
+			return err
+		}
+	}
+}
+
+var errMoved = errors.New("somebody has restarted it since it was read")
+
+// roll restarts the workload where it still has the mark seen.
+func (l workloadPort) roll(ctx context.Context, seen, mark string) error {
 	if rollout := l.p.w.rolloutTime(); rollout > 0 { // two timers that are due at once crash the race detector: https://go.dev/issue/78156
 		select {
 		case <-time.After(rollout):
@@ -358,6 +376,9 @@ func (l workloadPort) Restart(ctx context.Context, mark string, progress func(st
 	}
 	return l.p.call(ctx, "Restart "+l.name, func() error {
 		w := l.p.w
+		if w.sets[l.name].mark != seen {
+			return errMoved
+		}
 		w.restart(l.name, mark)
 		for _, p := range w.sets[l.name].pods {
 			if !w.opens(p.password) || w.sick(l.name, mark) {

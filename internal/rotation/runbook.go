@@ -217,15 +217,13 @@ func (r *run) copyAll(copies []Copy, c secret.Credential) action {
 	}
 }
 
-// restartAll restarts every workload at once and waits for all of them.
+// restartAll restarts every workload at once and waits for all of them. A run
+// that was stopped for a while and replaced restarts nobody.
 func (r *run) restartAll(w way) action {
 	return func(ctx context.Context) (string, error) {
 		if w.mark == "" {
 			r.measure()
 			return "not needed: the pods never read another password", nil
-		}
-		if err := r.holding(ctx); err != nil {
-			return "", err
 		}
 		errs := each(r.Workloads, func(target Workload) error { return r.restart(ctx, target, w) })
 		if err := errors.Join(errs...); err != nil {
@@ -251,7 +249,7 @@ func (r *run) holding(ctx context.Context) error {
 
 func (r *run) restart(ctx context.Context, target Workload, w way) error {
 	began := r.Now()
-	err := target.Restart(ctx, w.mark, func(detail string) { r.progress("restart", target.String(), detail) })
+	err := target.Restart(ctx, w.mark, r.holding, func(detail string) { r.progress("restart", target.String(), detail) })
 	if err != nil && errors.Is(context.Cause(ctx), errForwardOver) {
 		err = &failure{class: Unhealthy, text: fmt.Sprintf("restart %s: not proven before the time for it was over: %v", target, err),
 			hint: "a larger `timeout` or `rollout-timeout` gives it more time"}

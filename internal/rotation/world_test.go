@@ -253,6 +253,12 @@ func (w *world) unsettled() []string {
 	return bad
 }
 
+func (w *world) markOf(name string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sets[name].mark
+}
+
 // restart lets the pods come up anew: they read what is served now.
 func (w *world) restart(name, mark string) {
 	set := w.sets[name]

@@ -2,6 +2,7 @@ package rotationtest
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 
@@ -28,6 +29,8 @@ func TestWorkload(t *testing.T, factory func(*testing.T) Workload) {
 		{"RestartMarksEveryPod", workloadRestart},
 		{"RestartAgainChangesNothing", workloadAgain},
 		{"AnotherMarkRestartsAgain", workloadBack},
+		{"RestartOfAnotherIsSeen", workloadFenced},
+		{"NobodySureChangesNothing", workloadUnsure},
 		{"BadPodsAreUnhealthy", workloadBroken},
 		{"StopsWhenTold", workloadStops},
 	} {
@@ -41,9 +44,13 @@ func TestWorkload(t *testing.T, factory func(*testing.T) Workload) {
 
 func silent(string) {}
 
+var errOver = errors.New("it is over")
+
+func agreed(context.Context) error { return nil }
+
 func (w Workload) restart(t *testing.T, mark string) []string {
 	t.Helper()
-	must(t, w.Workload.Restart(t.Context(), mark, silent), "restart")
+	must(t, w.Workload.Restart(t.Context(), mark, agreed, silent), "restart")
 	pods := w.Pods()
 	if len(pods) == 0 {
 		t.Error("no pod is left")
@@ -81,7 +88,7 @@ func (w Workload) names() []string {
 
 func workloadRestart(t *testing.T, w Workload) {
 	before, told := w.names(), 0
-	must(t, w.Workload.Restart(t.Context(), "contract1", func(string) { told++ }), "restart")
+	must(t, w.Workload.Restart(t.Context(), "contract1", agreed, func(string) { told++ }), "restart")
 	for _, name := range w.restart(t, "contract1") {
 		if slices.Contains(before, name) {
 			t.Errorf("pod %s was not replaced", name)
@@ -109,16 +116,46 @@ func workloadBack(t *testing.T, w Workload) {
 	}
 }
 
+// Another run restarts the workload after it was read: what was known of it
+// then is no ground to write. It is read, and sure is asked, again.
+func workloadFenced(t *testing.T, w Workload) {
+	asked := 0
+	between := func(ctx context.Context) error {
+		if asked++; asked > 1 {
+			return errOver
+		}
+		return w.Workload.Restart(ctx, "contract6-other", agreed, silent)
+	}
+	if err := w.Workload.Restart(t.Context(), "contract6", between, silent); !errors.Is(err, errOver) {
+		t.Errorf("a restart on the strength of an old read ended with %v, want %v", err, errOver)
+	}
+	for name, carries := range w.Pods() {
+		if carries != "contract6-other" {
+			t.Errorf("pod %s carries the mark %q", name, carries)
+		}
+	}
+}
+
+func workloadUnsure(t *testing.T, w Workload) {
+	before := w.names()
+	if err := w.Workload.Restart(t.Context(), "contract7", func(context.Context) error { return errOver }, silent); !errors.Is(err, errOver) {
+		t.Errorf("a restart that nobody was sure of ended with %v, want %v", err, errOver)
+	}
+	if !slices.Equal(before, w.names()) {
+		t.Error("the pods were restarted")
+	}
+}
+
 func workloadBroken(t *testing.T, w Workload) {
 	w.Break()
-	wantClass(t, w.Workload.Restart(t.Context(), "contract4", silent), rotation.Unhealthy, "restart pods that come up wrong")
+	wantClass(t, w.Workload.Restart(t.Context(), "contract4", agreed, silent), rotation.Unhealthy, "restart pods that come up wrong")
 }
 
 func workloadStops(t *testing.T, w Workload) {
 	before := w.names()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	wantClass(t, w.Workload.Restart(ctx, "contract5", silent), rotation.Unavailable, "restart after being told to stop")
+	wantClass(t, w.Workload.Restart(ctx, "contract5", agreed, silent), rotation.Unavailable, "restart after being told to stop")
 	if !slices.Equal(before, w.names()) {
 		t.Error("the pods were restarted after the run was told to stop")
 	}
