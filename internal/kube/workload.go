@@ -41,6 +41,9 @@ func (w *Workload) String() string {
 // id is unique in the namespace.
 func (w *Workload) id() string { return w.kind.name + "/" + w.name }
 
+// LeftAlone says that it is never restarted.
+func (w *Workload) LeftAlone() bool { return w.aside != nil }
+
 // Plan tells how the workload reads the credential and finds out, by a dry run
 // of the server, whether it may be restarted. It changes nothing. An empty
 // change means that it is not restarted, and a warning says why. Class refused:

@@ -67,9 +67,7 @@ type remnant struct {
 	Err          error // why not; nil: it was not begun
 }
 
-// remnants lists what is left to be done, in the order of the runbook. A run
-// that resumes has no plan: where it did not come to a step it cannot name
-// what that step is about.
+// remnants lists what is left to be done, in the order of the runbook.
 func (b builder) remnants() []remnant {
 	if b.Status != rotation.StatusUnfinished || b.mode() != string(rotation.Emergency) {
 		return nil
@@ -78,7 +76,7 @@ func (b builder) remnants() []remnant {
 	for _, name := range []string{"database", "served Secret", "cluster copies", "restart", "GitHub", "verify"} {
 		step, tried := stepOf(b.Result, name)
 		left := b.remaining(name)
-		if len(left) == 0 && (!tried || step.Err != nil) && b.concerns(name) {
+		if len(left) == 0 && (!tried && !many(name) || step.Err != nil) {
 			left = []remnant{{Step: name, Err: step.Err}}
 		}
 		all = append(all, left...)
@@ -101,11 +99,11 @@ func (b builder) remaining(step string) []remnant {
 	return left
 }
 
-// members are the copies or workloads of a step, as far as this run knows them.
+// members are the copies or workloads of a step.
 func (b builder) members(step string) []string {
 	var names []string
-	for _, line := range b.Plan {
-		if line.Step == step && many(step) && (line.Change != "" || step != "restart") {
+	for _, line := range b.Targets {
+		if line.Step == step {
 			names = append(names, line.Target)
 		}
 	}
@@ -116,9 +114,6 @@ func (b builder) members(step string) []string {
 	}
 	return names
 }
-
-// concerns tells whether a step that was not reached can have something to do.
-func (b builder) concerns(step string) bool { return !many(step) || len(b.Plan) == 0 }
 
 // many tells whether a step is about several copies or workloads.
 func many(step string) bool { return step == "cluster copies" || step == "restart" || step == "GitHub" }

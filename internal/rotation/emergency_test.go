@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/pgrotate/pgrotate/internal/rotation"
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
@@ -126,6 +128,19 @@ func TestEmergencyTakesOverFromALiveRun(t *testing.T) {
 		}
 		w.run(resume)
 		w.settled(t, "NewPassword2")
+	})
+}
+
+// A run that only resumes has asked no target for its plan, and names them all.
+func TestUnfinishedEmergencyNamesWhatItIsAbout(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.script["1 Lockout.Close 1"], w.script["2 Lockout.Close 1"] = crashBefore, refuse
+		w.run(emergency)
+		res, _ := w.run(resume)
+		want := []rotation.Line{{Step: "cluster copies", Target: cluster}, {Step: "restart", Target: inPod}, {Step: "restart", Target: "deployment/ingest"}, {Step: "GitHub", Target: remote}}
+		if diff := cmp.Diff(want, res.Targets); res.ExitCode() != 3 || diff != "" {
+			t.Errorf("it ended %q and names (-want +got):\n%s", res.Status, diff)
+		}
 	})
 }
 

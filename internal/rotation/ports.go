@@ -100,6 +100,8 @@ type Workload interface {
 	// restarted, and changes nothing. An empty change means that it is listed
 	// and left alone.
 	Plan(ctx context.Context) (change string, warnings []string, err error)
+	// LeftAlone says so without asking anybody.
+	LeftAlone() bool
 	// Restart makes every pod carry mark and returns when that is proven: no
 	// pod without it is left, all are ready, none is refused by the database,
 	// the health command agrees. It changes nothing where mark is there already.

@@ -343,6 +343,8 @@ func (l workloadPort) Plan(ctx context.Context) (string, []string, error) {
 	return "restart", nil, l.p.call(ctx, "Plan "+l.name, func() error { return nil })
 }
 
+func (l workloadPort) LeftAlone() bool { return false }
+
 func (w *world) rolloutTime() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()

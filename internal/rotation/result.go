@@ -44,6 +44,7 @@ type Result struct {
 	Workloads     []Target
 	Copies        []Target
 	Plan          []Line
+	Targets       []Line // what a run that left a rotation open has to write and restart: step and name only
 	Warnings      []string
 	Lingering     []string // what a new password does not take away from whoever had the compromised one
 	Requested     bool     // the way back was asked for
@@ -108,7 +109,7 @@ func (r *run) finish(err error) Result {
 	}
 	switch {
 	case r.unfinished():
-		res.RotationID = r.state.ID
+		res.RotationID, res.Targets = r.state.ID, r.listed()
 	case res.RotationID == "":
 		res.RotationID = r.served.RotationID
 	}
@@ -239,6 +240,23 @@ func (r *run) keepPlan(lines []Line) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.result.Plan = lines
+}
+
+// listed names the copies, and the workloads that are restarted, in the order of the runbook.
+func (r *run) listed() []Line {
+	var all []Line
+	for _, target := range r.ClusterCopies {
+		all = append(all, Line{Step: "cluster copies", Target: target.String()})
+	}
+	for _, target := range r.Workloads {
+		if !target.LeftAlone() {
+			all = append(all, Line{Step: "restart", Target: target.String()})
+		}
+	}
+	for _, target := range r.RemoteCopies {
+		all = append(all, Line{Step: "GitHub", Target: target.String()})
+	}
+	return all
 }
 
 func (r *run) copies() []Copy { return slices.Concat(r.ClusterCopies, r.RemoteCopies) }
