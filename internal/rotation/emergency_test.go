@@ -137,7 +137,7 @@ func TestUnfinishedEmergencyNamesWhatItIsAbout(t *testing.T) {
 		w.script["1 Lockout.Close 1"], w.script["2 Lockout.Close 1"] = crashBefore, refuse
 		w.run(emergency)
 		res, _ := w.run(resume)
-		want := []rotation.Line{{Step: "cluster copies", Target: cluster}, {Step: "restart", Target: inPod}, {Step: "restart", Target: "deployment/ingest"}, {Step: "GitHub", Target: remote}}
+		want := []rotation.Line{{Step: "cluster copies", Target: cluster}, {Step: "restart", Target: inPod}, {Step: "restart", Target: inPod2}, {Step: "GitHub", Target: remote}}
 		if diff := cmp.Diff(want, res.Targets); res.ExitCode() != 3 || diff != "" {
 			t.Errorf("it ended %q and names (-want +got):\n%s", res.Status, diff)
 		}
