@@ -47,18 +47,15 @@ func (d *Database) open(ctx context.Context) (*session, error) {
 func (s *session) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	if err := s.untimed(ctx); err != nil {
-		return unknown("prepare the session", err)
-	}
-	var pid uint32
-	if err := s.conn.QueryRow(ctx, "SELECT pg_catalog.pg_backend_pid()").Scan(&pid); err != nil {
+	pid, err := s.untimed(ctx)
+	if err != nil {
 		return unknown("ask PostgreSQL who answers", err)
 	}
 	if pid != s.conn.PgConn().PID() {
 		return no("connect to PostgreSQL: a connection pooler answers, on which no lock holds",
 			"let `postgres-url` name PostgreSQL itself, not PgBouncer or another pooler")
 	}
-	_, err := s.conn.Exec(ctx, `SELECT set_config('search_path', 'pg_catalog', false),
+	_, err = s.conn.Exec(ctx, `SELECT set_config('search_path', 'pg_catalog', false),
 		set_config('lock_timeout', $1, false), set_config('tcp_keepalives_idle', '10', false),
 		set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '3', false)`, lockTimeout)
 	if err != nil {
@@ -72,16 +69,20 @@ func (s *session) prepare(ctx context.Context) error {
 	return nil
 }
 
-// untimed lifts the statement timeout that the role or the database may have. A
-// timeout of a millisecond can hit the very statement that lifts it.
-func (s *session) untimed(ctx context.Context) (err error) {
+// untimed lifts the statement timeout that the role or the database may have,
+// and asks which process answers. A timeout of a millisecond can hit the very
+// statement that lifts it, or be late and hit the one after it.
+func (s *session) untimed(ctx context.Context) (pid uint32, err error) {
 	for range 5 {
 		_, err = s.conn.Exec(ctx, "SET statement_timeout = 0")
+		if err == nil {
+			err = s.conn.QueryRow(ctx, "SELECT pg_catalog.pg_backend_pid()").Scan(&pid)
+		}
 		if answer := serverError(err); answer == nil || answer.Code != "57014" {
-			return err
+			break
 		}
 	}
-	return err
+	return pid, err
 }
 
 // close ends the session, and with it whatever pg_stat_activity shows of it.
