@@ -11,8 +11,8 @@ import (
 	"github.com/pgrotate/pgrotate/internal/labtest"
 )
 
-// TestRestartSharesWatches demands that the number of lists and watches does
-// not depend on the number of workloads.
+// TestRestartSharesWatches demands that the number of watches, with their lists,
+// does not depend on the number of workloads.
 func TestRestartSharesWatches(t *testing.T) {
 	t.Parallel()
 	admin := lab(t)

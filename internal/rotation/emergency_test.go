@@ -144,6 +144,22 @@ func TestUnfinishedEmergencyNamesWhatItIsAbout(t *testing.T) {
 	})
 }
 
+func TestWorkloadThatIsLeftAloneIsNoneOfThoseRestarted(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.alone = inPod2
+		w.script["1 Served.Set 2"] = crashBefore
+		w.run(emergency)
+		w.script["2 "+remote+".Set 1"] = refuse
+		res, _ := w.run(resume)
+		if i := slices.IndexFunc(res.Steps, func(s rotation.StepResult) bool { return s.Name == "restart" }); i < 0 || res.Steps[i].Detail != "1 workload restarted" {
+			t.Errorf("steps %+v", res.Steps)
+		}
+		if slices.ContainsFunc(res.Targets, func(l rotation.Line) bool { return l.Target == inPod2 }) || len(res.Targets) != 3 {
+			t.Errorf("targets %+v", res.Targets)
+		}
+	})
+}
+
 // A run that was stopped before its restart goes on after the emergency.
 func TestStoppedRunRestartsNobody(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

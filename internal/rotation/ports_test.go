@@ -343,7 +343,7 @@ func (l workloadPort) Plan(ctx context.Context) (string, []string, error) {
 	return "restart", nil, l.p.call(ctx, "Plan "+l.name, func() error { return nil })
 }
 
-func (l workloadPort) LeftAlone() bool { return false }
+func (l workloadPort) LeftAlone() bool { return l.p.w.alone == l.name }
 
 func (w *world) rolloutTime() time.Duration {
 	w.mu.Lock()
@@ -352,6 +352,9 @@ func (w *world) rolloutTime() time.Duration {
 }
 
 func (l workloadPort) Restart(ctx context.Context, mark string, sure func(context.Context) error, progress func(string)) error {
+	if l.LeftAlone() {
+		return nil
+	}
 	for {
 		seen := l.p.w.markOf(l.name)
 		if seen != mark {

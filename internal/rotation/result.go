@@ -248,15 +248,18 @@ func (r *run) listed() []Line {
 	for _, target := range r.ClusterCopies {
 		all = append(all, Line{Step: "cluster copies", Target: target.String()})
 	}
-	for _, target := range r.Workloads {
-		if !target.LeftAlone() {
-			all = append(all, Line{Step: "restart", Target: target.String()})
-		}
+	for _, target := range r.restarted() {
+		all = append(all, Line{Step: "restart", Target: target.String()})
 	}
 	for _, target := range r.RemoteCopies {
 		all = append(all, Line{Step: "GitHub", Target: target.String()})
 	}
 	return all
+}
+
+// restarted are the workloads that a rotation restarts.
+func (r *run) restarted() []Workload {
+	return slices.DeleteFunc(slices.Clone(r.Workloads), Workload.LeftAlone)
 }
 
 func (r *run) copies() []Copy { return slices.Concat(r.ClusterCopies, r.RemoteCopies) }

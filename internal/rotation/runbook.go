@@ -230,7 +230,7 @@ func (r *run) restartAll(w way) action {
 			return "", err
 		}
 		r.measure()
-		return plural(len(r.Workloads), "workload", "workloads") + " restarted", nil
+		return plural(len(r.restarted()), "workload", "workloads") + " restarted", nil
 	}
 }
 

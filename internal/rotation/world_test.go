@@ -65,6 +65,7 @@ type world struct {
 	system    string
 	lockdb    string
 	rollout   time.Duration // how long a restart takes
+	alone     string        // the workload that is listed and never restarted
 	latency   time.Duration // how long every call takes
 	stopped   time.Time     // when a run was told to stop
 	calls     []string

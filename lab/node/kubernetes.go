@@ -13,8 +13,8 @@ import (
 // components are the names that the program of lab/kubernetes goes by.
 var components = []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"}
 
-// Kubernetes is the part that builds the programs of the cluster, which are one
-// from the module lab/kubernetes, once per version.
+// Kubernetes is the part that builds the module lab/kubernetes, once per version,
+// and gives the program its names.
 type Kubernetes struct {
 	Node
 	Say func(format string, args ...any) // required
