@@ -379,9 +379,11 @@ func TestClassOfSeveral(t *testing.T) {
 
 // GitHub refuses while the restart beside it asks for the lock.
 func TestRefusalBesideAQuestionToTheLockTurnsBack(t *testing.T) {
-	for range 20 { // either of the two may be the second to ask
+	for range 20 { // whoever of them asks first gets the first answer
 		inWorld(t, func(t *testing.T, w *world) {
-			w.hooks["1 Lock.Check 4"] = func(*process) { <-time.After(time.Second) }
+			for i := range 3 {
+				w.hooks[fmt.Sprintf("1 Lock.Check %d", 3+i)] = func(*process) { <-time.After(time.Duration(1+i) * time.Second) }
+			}
 			w.script["1 "+remote+".Set 1"] = refuse
 			res, _ := w.run(rotate)
 			expect(t, res, rotation.StatusRolledBack, 1)
