@@ -24,12 +24,14 @@ type gate struct {
 
 	mu      sync.Mutex
 	left    int // matching requests until the one that counts
-	meet    func()
+	meet    func() (pass bool)
 	reached chan struct{}
 }
 
-// newGate makes a gate for the nth request whose method and path match.
-func newGate(config *rest.Config, n int, method, path string, meet func()) (*gate, error) {
+// newGate makes a gate for the nth request whose method and path match. Whether
+// it is passed on is what meet says: the server notices too late that a client
+// has died.
+func newGate(config *rest.Config, n int, method, path string, meet func() (pass bool)) (*gate, error) {
 	pattern, err := regexp.Compile(path)
 	if err != nil {
 		return nil, err
@@ -47,9 +49,8 @@ func newGate(config *rest.Config, n int, method, path string, meet func()) (*gat
 	g.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if g.counts(r) {
 			close(g.reached)
-			g.meet()
-			if r.Context().Err() != nil {
-				return
+			if !g.meet() {
+				panic(http.ErrAbortHandler)
 			}
 		}
 		proxy.ServeHTTP(w, r)

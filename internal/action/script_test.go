@@ -265,7 +265,7 @@ func lookPath(path, name string) (string, error) {
 	return "", fmt.Errorf("no %q in $PATH", name)
 }
 
-func gated(ts *testscript.TestScript, args []string, meet func()) (g *gate, kubeconfig string) {
+func gated(ts *testscript.TestScript, args []string, meet func() bool) (g *gate, kubeconfig string) {
 	n, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	g, err = newGate(of(ts).Config, n, args[1], args[2], meet)
@@ -278,10 +278,11 @@ func gated(ts *testscript.TestScript, args []string, meet func()) (g *gate, kube
 
 func killed(ts *testscript.TestScript, _ bool, args []string) {
 	started := make(chan *process, 1)
-	g, kubeconfig := gated(ts, args, func() {
+	g, kubeconfig := gated(ts, args, func() bool {
 		run := <-started
 		_ = run.cmd.Process.Kill()
 		<-run.done
+		return false
 	})
 	run := start(ts, kubeconfig)
 	started <- run
@@ -295,7 +296,10 @@ func killed(ts *testscript.TestScript, _ bool, args []string) {
 
 func held(ts *testscript.TestScript, _ bool, args []string) {
 	release := make(chan struct{})
-	g, kubeconfig := gated(ts, args, func() { <-release })
+	g, kubeconfig := gated(ts, args, func() bool {
+		<-release
+		return true
+	})
 	run := start(ts, kubeconfig, "GITHUB_RUN_ID=1001", "GITHUB_SERVER_URL=https://github.example")
 	select {
 	case <-g.reached:
