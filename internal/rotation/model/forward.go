@@ -9,7 +9,7 @@ func (c call) forward() {
 	case alter:
 		p.sent = true
 		c.set(pending)
-		s.db.closed[pending.role] = s.db.closed[pending.role] && !c.Alternate
+		s.db.closed[pending.role] = s.db.closed[pending.role] && p.journal.inPlace
 	case shut:
 		p.sent = true
 		c.set(pending)
@@ -33,6 +33,8 @@ func (c call) forward() {
 		c.set(cred{role: 1 - pending.role})
 	case expelFormer:
 		s.db.attacker[1-pending.role] = false
+	case retireNow:
+		c.set(cred{role: 1 - pending.role})
 	case commit:
 		c.commit()
 	}
@@ -44,7 +46,7 @@ func (c call) commit() {
 	s, p := c.s, c.p
 	ended := p.journal
 	next := journal{version: s.journal.version + 1, epoch: s.journal.epoch, id: ended.id, by: ended.by, request: c.committed(), emergency: ended.emergency,
-		remote: !c.ask.Fewer, retire: c.Alternate && !ended.emergency, previous: ended.previous}
+		remote: !c.ask.Fewer, retire: c.leavesRole(), previous: ended.previous}
 	s.moved = !p.put
 	s.wanted = s.wanted && !ended.emergency
 	if ended.emergency {
@@ -59,6 +61,18 @@ func (c call) commit() {
 	if c.Mistake == CommitEarly {
 		p.journal.pending, p.journal.emergency = ended.pending, ended.emergency
 	}
+}
+
+// leavesRole tells whether the role that is not served is still to be retired.
+func (c call) leavesRole() bool {
+	ended := &c.p.journal
+	switch {
+	case ended.emergency, c.Mistake == SwitchForgets && ended.inPlace:
+		return false
+	case ended.inPlace && !ended.retire:
+		return false
+	}
+	return c.Alternate && c.s.db.accepted[1-ended.pending.role] != 0
 }
 
 // committed is the request that has its rotation now. An emergency that finished

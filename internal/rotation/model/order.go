@@ -50,7 +50,19 @@ func (c call) afterForward() step {
 		return alter
 	case at == verify && c.Mistake == CommitEarly:
 		return done
-	case at == verify && (!c.Alternate || !emergency || c.Mistake == NoRevoke):
+	case at == prove && c.Mistake == RevokeEarly && emergency:
+		return revoke
+	case at == serve && c.Mistake == RetireEarly && !emergency && c.retiresNow():
+		return retireNow
+	case at == expelFormer && c.Mistake == RevokeEarly:
+		return serve
+	case at == retireNow && c.Mistake == RetireEarly:
+		return either(c.s.served.cred == p.journal.pending && p.wrote, remote, commit)
+	case at == verify && emergency && c.Alternate && !c.leavesFormer():
+		return revoke
+	case at == verify && !emergency && c.retiresNow():
+		return retireNow
+	case at == verify, at == expelFormer:
 		return commit
 	}
 	return p.at + 1
@@ -76,6 +88,11 @@ func (c call) afterProbe() step {
 	return shut
 }
 
+// leavesFormer is a mistake: of an emergency, the other role stays as it was.
+func (c call) leavesFormer() bool {
+	return c.Mistake == NoRevoke || c.Mistake == InPlaceKeepsFormer && c.p.journal.inPlace
+}
+
 // accepted: a login role that nobody uses is proven before it is served.
 func (c call) accepted() step {
 	switch p := c.p; {
@@ -94,7 +111,7 @@ func (c call) afterBackward() step {
 	case backRemote:
 		return either(p.journal.noRestart, backVerify, backPod0)
 	case backVerify:
-		return either(c.Alternate && c.Mistake != BackLeavesRole, backRetire, backCommit)
+		return either(c.Alternate && !p.journal.inPlace && c.Mistake != BackLeavesRole, backRetire, backCommit)
 	case retire:
 		return either(c.rewrites(), rewrite, tidyCommit)
 	case tidyCommit:

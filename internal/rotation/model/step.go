@@ -27,6 +27,7 @@ const (
 	verify
 	revoke // the role that an emergency replaced
 	expelFormer
+	retireNow // the role that a planned rotation replaced
 	commit
 
 	turnFence // back
@@ -55,7 +56,7 @@ const (
 func (s step) String() string {
 	return [...]string{"notes what is served", "notes what is open", "lock", "looks at the journal", "looks at the Secret", "claims",
 		"checks the lock", "fences", "decides", "probes", "ALTER ROLE", "ALTER ROLE NOLOGIN", "ends the sessions", "ALTER ROLE LOGIN", "proves",
-		"serves", "GitHub", "pod 0", "pod 1", "verifies", "revokes", "ends the former role's sessions", "commits", "fences the way back",
+		"serves", "GitHub", "pod 0", "pod 1", "verifies", "revokes", "ends the former role's sessions", "retires the former role", "commits", "fences the way back",
 		"turns back", "back: probes", "back: ALTER ROLE", "back: serves", "back: GitHub", "back: pod 0", "back: pod 1", "back: verifies",
 		"back: retires", "back: commits", "retires", "writes GitHub again", "commits that nothing is left", "puts the former password back",
 		"done", "failed", "dead"}[s]
@@ -121,7 +122,7 @@ func (c call) refused() bool {
 // inSession tells whether the step is done in the session that holds the lock.
 func (s step) inSession() bool {
 	switch s {
-	case check, alter, shut, expel, open, revoke, expelFormer, backAlter, backRetire, retire, revert:
+	case check, alter, shut, expel, open, revoke, expelFormer, retireNow, backAlter, backRetire, retire, revert:
 		return true
 	}
 	return false

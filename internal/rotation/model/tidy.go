@@ -23,7 +23,15 @@ func (c call) tidy() {
 // retires: the role that is not served goes once no session of it is left.
 func (c call) retires() bool {
 	other := 1 - c.p.served.cred.role
-	return c.p.journal.retire && c.Due && (!c.s.used(other) || c.Mistake == RetireInUse)
+	return c.p.journal.retire && c.Due && (!c.used(other) || c.Mistake == RetireInUse)
+}
+
+// retiresNow: so does the role that is left at the end of a planned rotation,
+// where its time is over by then.
+func (c call) retiresNow() bool {
+	j := &c.p.journal
+	over := c.AtOnce && !j.inPlace || c.Due && j.inPlace && j.retire
+	return c.Alternate && over && (!c.used(1-j.pending.role) || c.Mistake == RetireInUse)
 }
 
 // rewrites: GitHub was written after the time that is recorded.
