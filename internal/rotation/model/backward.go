@@ -22,12 +22,12 @@ func (c call) backward() {
 		c.restartBack(int(p.at - backPod0))
 	case backVerify:
 		p.put = p.put || c.Mistake == AnyTime
-	case backRetire:
-		if !c.used(p.journal.pending.role) {
-			c.set(cred{role: p.journal.pending.role})
-		}
 	case backCommit:
 		c.commitBack()
+	case backRetire:
+		c.set(cred{role: 1 - p.served.cred.role})
+	case backSaved:
+		c.retired()
 	}
 }
 

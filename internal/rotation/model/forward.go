@@ -33,10 +33,12 @@ func (c call) forward() {
 		c.set(cred{role: 1 - pending.role})
 	case expelFormer:
 		s.db.attacker[1-pending.role] = false
-	case retireNow:
-		c.set(cred{role: 1 - pending.role})
 	case commit:
 		c.commit()
+	case retireNow:
+		c.set(cred{role: 1 - p.served.cred.role})
+	case retireSaved:
+		c.retired()
 	}
 }
 
@@ -73,6 +75,13 @@ func (c call) leavesRole() bool {
 		return false
 	}
 	return c.Alternate && c.s.db.accepted[1-ended.pending.role] != 0
+}
+
+// retired notes that the role that is not served is closed.
+func (c call) retired() {
+	c.s.journal.version++
+	c.s.journal.retire = false
+	c.p.journal = c.s.journal
 }
 
 // committed is the request that has its rotation now. An emergency that finished

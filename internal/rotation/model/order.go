@@ -11,9 +11,13 @@ func (m Machine) advance(s *state, i int) {
 		c.p.at = c.afterFence()
 	case at <= decide:
 		c.p.at++ // the steps are declared in the order in which they follow
-	case at == commit, at == backCommit:
+	case at == commit && c.retiresNow():
+		c.p.at = retireNow
+	case at == backCommit && c.p.journal.retire && !c.used(1-c.p.served.cred.role):
+		c.p.at = backRetire
+	case at == commit, at == backCommit, at == retireSaved, at == backSaved:
 		c.ended()
-	case at < commit:
+	case at < commit, at == retireNow:
 		c.p.at = c.afterForward()
 	default:
 		c.p.at = c.afterBackward()
@@ -52,16 +56,14 @@ func (c call) afterForward() step {
 		return done
 	case at == prove && c.Mistake == RevokeEarly && emergency:
 		return revoke
-	case at == serve && c.Mistake == RetireEarly && !emergency && c.retiresNow():
+	case at == serve && c.Mistake == RetireEarly && c.AtOnce && !emergency:
 		return retireNow
 	case at == expelFormer && c.Mistake == RevokeEarly:
 		return serve
 	case at == retireNow && c.Mistake == RetireEarly:
-		return either(c.s.served.cred == p.journal.pending && p.wrote, remote, commit)
+		return either(p.journal.phase == idle, retireSaved, remote)
 	case at == verify && emergency && c.Alternate && !c.leavesFormer():
 		return revoke
-	case at == verify && !emergency && c.retiresNow():
-		return retireNow
 	case at == verify, at == expelFormer:
 		return commit
 	}
@@ -110,8 +112,6 @@ func (c call) afterBackward() step {
 		return either(p.live, backServe, backAlter)
 	case backRemote:
 		return either(p.journal.noRestart, backVerify, backPod0)
-	case backVerify:
-		return either(c.Alternate && !p.journal.inPlace && c.Mistake != BackLeavesRole, backRetire, backCommit)
 	case retire:
 		return either(c.rewrites(), rewrite, tidyCommit)
 	case tidyCommit:
@@ -127,7 +127,12 @@ func (c call) afterBackward() step {
 // is still to be made.
 func (c call) ended() {
 	p, at := c.p, c.p.at
-	p.at = done
+	switch p.at = done; at {
+	case retireSaved:
+		at = commit
+	case backSaved:
+		at = backCommit
+	}
 	switch {
 	case at == commit && c.Mistake == CommitEarly:
 		p.at = serve

@@ -26,12 +26,11 @@ func (c call) retires() bool {
 	return c.p.journal.retire && c.Due && (!c.used(other) || c.Mistake == RetireInUse)
 }
 
-// retiresNow: so does the role that is left at the end of a planned rotation,
-// where its time is over by then.
+// retiresNow: so does the role that a rotation leaves, where its time is over
+// when that has ended.
 func (c call) retiresNow() bool {
-	j := &c.p.journal
-	over := c.AtOnce && !j.inPlace || c.Due && j.inPlace && j.retire
-	return c.Alternate && over && (!c.used(1-j.pending.role) || c.Mistake == RetireInUse)
+	other := 1 - c.p.served.cred.role
+	return c.p.journal.retire && (c.AtOnce || c.Due) && (!c.used(other) || c.Mistake == RetireInUse)
 }
 
 // rewrites: GitHub was written after the time that is recorded.
