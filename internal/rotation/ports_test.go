@@ -122,8 +122,12 @@ func (d databasePort) Holds(ctx context.Context, c secret.Credential) (verdict s
 	return verdict, err
 }
 
-func (d databasePort) Set(ctx context.Context, c secret.Credential) (clock time.Time, err error) {
-	err = d.p.call(ctx, "Database.Set", func() error {
+func (d databasePort) Set(ctx context.Context, c secret.Credential) (time.Time, error) {
+	return d.set(ctx, "Database.Set", c, func(*login) {})
+}
+
+func (d databasePort) set(ctx context.Context, what string, c secret.Credential, more func(*login)) (clock time.Time, err error) {
+	err = d.p.call(ctx, what, func() error {
 		switch err := d.p.alive(); {
 		case err != nil:
 			return err
@@ -132,6 +136,7 @@ func (d databasePort) Set(ctx context.Context, c secret.Credential) (clock time.
 		}
 		clock = time.Now()
 		d.p.w.change(c)
+		more(d.p.w.role(c.User))
 		return nil
 	})
 	return clock, err
@@ -175,7 +180,7 @@ func (t twinsPort) Create(ctx context.Context, base, name string) error {
 }
 
 func (t twinsPort) Enable(ctx context.Context, c secret.Credential) (time.Time, error) {
-	return lockoutPort(t).alter(ctx, "Twins.Enable", c, func() { t.p.w.role(c.User).nologin = false })
+	return databasePort(t).set(ctx, "Twins.Enable", c, func(l *login) { l.nologin = false })
 }
 
 type retirementPort struct{ p *process }
