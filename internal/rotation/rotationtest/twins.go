@@ -154,9 +154,9 @@ func twinsEnableRevoked(t *testing.T, d Twins) {
 }
 
 func twinsNeedLock(t *testing.T, d Twins) {
-	next := d.enabled(t, "Password6ForTheTwins")
+	next, other := d.enabled(t, "Password6ForTheTwins"), d.ofTwin(t, "Password7ForTheTwins")
 	d.Cut()
-	_, err := d.Twins.Enable(t.Context(), d.ofTwin(t, "Password7ForTheTwins"))
+	_, err := d.Twins.Enable(t.Context(), other)
 	wantClass(t, err, rotation.Lost, "let the twin log in, in a session that is gone")
 	wantClass(t, d.Twins.Create(t.Context(), d.Role, d.Twin+"_another"), rotation.Lost, "make a twin in a session that is gone")
 	wantClass(t, d.Retirement.Retire(t.Context(), d.Twin), rotation.Lost, "retire a role in a session that is gone")
