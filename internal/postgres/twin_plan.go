@@ -177,7 +177,8 @@ func (p twins) policies(ctx context.Context) (warnings []string, err error) {
 		{"current_user", "in the connected database these policies ask for current_user, which is %[1]q for both roles, unless a session of %[2]q says SET ROLE NONE: %[3]s"},
 	} {
 		found, err := list(ctx, p.session, pgx.RowTo[string], `SELECT format('%I on %s', polname, polrelid::regclass) FROM pg_policy
-			WHERE coalesce(pg_get_expr(polqual, polrelid), '') || coalesce(pg_get_expr(polwithcheck, polrelid), '') ~* ('\m' || $1 || '\M') ORDER BY 1`, kind.word)
+			WHERE coalesce(pg_get_expr(polqual, polrelid), '') || coalesce(pg_get_expr(polwithcheck, polrelid), '') ~* ('\m' || $1 || '\M')
+			AND has_table_privilege($2::oid, polrelid, 'SELECT, INSERT, UPDATE, DELETE') ORDER BY 1`, kind.word, p.base.oid)
 		if err != nil {
 			return nil, p.failed("look at the policies for rows", err)
 		}

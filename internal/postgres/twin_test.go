@@ -71,10 +71,7 @@ func TestTwinWorksAsItsBaseDoes(t *testing.T) {
 	if diff := cmp.Diff(of(f.app), of(next)); diff != "" {
 		t.Errorf("the twin's sessions differ (-base +twin):\n%s", diff)
 	}
-	made := f.session(next)
-	if _, err := made.Exec(t.Context(), "CREATE TABLE "+app+".made (n int); DISCARD ALL; ALTER TABLE "+app+".made ADD m int", pgx.QueryExecModeSimpleProtocol); err != nil {
-		t.Error(err)
-	}
+	f.session(next, "CREATE TABLE "+app+".made (n int)", "DISCARD ALL", "ALTER TABLE "+app+".made ADD m int")
 	if _, err := f.session(f.app).Exec(t.Context(), "DROP TABLE "+app+".made"); err != nil {
 		t.Errorf("what the twin made is not the base's: %v", err)
 	}
