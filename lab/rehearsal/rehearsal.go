@@ -20,11 +20,11 @@ import (
 // Rehearsal is one rotation of the platform.
 type Rehearsal struct {
 	Lab    labtest.Lab
-	Source string    // the checkout that the program is built from
-	Folder string    // for what is built and written
+	Source string // the checkout that the program is built from
+	Folder string // for what is built and written
 	// Strategy of the rotation; empty: in-place.
 	Strategy string
-	Out    io.Writer // shows the program's output and the proofs
+	Out      io.Writer // shows the program's output and the proofs
 }
 
 // repository and name are where GitHub holds a copy of the password.
