@@ -28,7 +28,10 @@ box = public.SealedBox(public.PublicKey(base64.b64decode(key["key"])))
 value = base64.b64encode(box.encrypt(os.environ["NEW"].encode())).decode()
 json.dump({"key_id": key["key_id"], "encrypted_value": value}, sys.stdout)'
 }
-github() { curl --silent --show-error --fail --header "Authorization: Bearer $GITHUB_TOKEN" "$@"; }
+github() {
+  curl --silent --show-error --fail --header "Authorization: Bearer $GITHUB_TOKEN" \
+    --header 'Accept: application/vnd.github+json' --header 'X-GitHub-Api-Version: 2022-11-28' "$@"
+}
 secrets="$GITHUB_URL/repos/$REPOSITORY/actions/secrets"
 github "$secrets/public-key" | seal |
   github --request PUT --header 'Content-Type: application/json' --data @- "$secrets/$GITHUB_SECRET"
