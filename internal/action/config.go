@@ -22,6 +22,7 @@ type Config struct {
 	PostgresCA       []byte
 	PostgresPod      string
 	Role             string
+	AlternateRole    string
 	PasswordLength   int
 
 	Kubeconfig  secret.Value
@@ -43,6 +44,7 @@ type Config struct {
 
 	OnFailure      string
 	KeepPrevious   time.Duration
+	RetireAfter    time.Duration
 	MinimumAge     time.Duration
 	RolloutTimeout time.Duration
 	Timeout        time.Duration
@@ -50,7 +52,7 @@ type Config struct {
 	Report         string
 	JobSummary     bool
 
-	Ignored []string // sentences about inputs that this command does not obey
+	Notes []string // sentences about inputs: what this command does not obey, and what may go wrong
 }
 
 // read reads all inputs. It validates everything that can be judged without
@@ -59,13 +61,14 @@ func read(in *inputs, keep func(string) secret.Value) Config {
 	c := Config{
 		Command:  in.choice("command", "rotate", "plan", "resume", "rollback"),
 		Mode:     in.choice("mode", "planned", "emergency"),
-		Strategy: in.choice("strategy", "in-place"),
+		Strategy: in.choice("strategy", rotation.InPlace, rotation.Alternate),
 		Reason:   oneLine(in.text("reason")),
 
 		PostgresURL:      in.secret("postgres-url", keep),
 		PostgresPassword: in.secret("postgres-password", keep),
 		PostgresPod:      in.text("postgres-pod"),
 		Role:             in.text("postgres-role"),
+		AlternateRole:    in.text("postgres-alternate-role"),
 		PasswordLength:   in.number("password-length", 36, 24, 128),
 
 		// Not kept as a whole: its lines are ordinary words. The client keeps its tokens and keys.
@@ -88,6 +91,7 @@ func read(in *inputs, keep func(string) secret.Value) Config {
 
 		OnFailure:      in.choice("on-failure", "rollback", "stop"),
 		KeepPrevious:   in.duration("keep-previous", 24*time.Hour),
+		RetireAfter:    in.duration("retire-after", 24*time.Hour),
 		MinimumAge:     in.duration("minimum-age", 0),
 		RolloutTimeout: in.duration("rollout-timeout", 10*time.Minute),
 		Timeout:        in.duration("timeout", 30*time.Minute),
@@ -97,6 +101,7 @@ func read(in *inputs, keep func(string) secret.Value) Config {
 	}
 	c.PostgresCA = readPEM(in, "postgres-ca")
 	c.together(in)
+	c.roles(in)
 	c.urgent(in)
 	later(in)
 	return c
@@ -110,7 +115,7 @@ func (c *Config) urgent(in *inputs) {
 		return
 	case c.Command == "resume":
 		c.resume()
-		c.Ignored = append(c.Ignored, "`mode: emergency` means nothing to `resume`: the journal says what the open rotation is")
+		c.Notes = append(c.Notes, "`mode: emergency` means nothing to `resume`: the journal says what the open rotation is")
 		return
 	case c.Command == "rollback":
 		in.wrong("mode", "leave `mode` out; `command: rotate` with `mode: emergency` replaces a password that is compromised", "an emergency never goes back, and `command` is %q", c.Command)
@@ -144,12 +149,23 @@ func (c Config) together(in *inputs) {
 	}
 }
 
+// roles checks the names of the two login roles.
+func (c Config) roles(in *inputs) {
+	switch {
+	case c.AlternateRole == "":
+	case c.Role == "":
+		in.wrong("postgres-alternate-role", "set `postgres-role` to the role that it is the twin of", "it is set, and `postgres-role` is not")
+	case c.Role == c.AlternateRole:
+		in.wrong("postgres-alternate-role", "the two login roles have different names", "it is the same as `postgres-role`")
+	}
+}
+
 // later refuses what the contract names and this version does not do yet,
 // rather than doing something else than what was asked for.
 func later(in *inputs) {
 	for _, input := range []struct{ name, only string }{
-		{"postgres-alternate-role", ""}, {"postgres-replicas", ""}, {"health-selector", ""},
-		{"on-drift", "refuse"}, {"terminate-sessions", "never"}, {"retire-after", "24h"}, {"maximum-age", "80d"},
+		{"postgres-replicas", ""}, {"health-selector", ""},
+		{"on-drift", "refuse"}, {"terminate-sessions", "never"}, {"maximum-age", "80d"},
 	} {
 		if value := in.text(input.name); value != "" && value != input.only {
 			in.wrong(input.name, "leave it out", "%q is not supported by this version yet", value)

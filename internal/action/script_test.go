@@ -51,7 +51,8 @@ func TestInputs(t *testing.T) {
 //	unchanged                      no store was written since
 //	restored                       every byte is back
 //	consistent                     all places hold one password that works, and the journal is closed
-//	accepts|refuses PASSWORD       what the database says to it
+//	accepts|refuses PASSWORD [ROLE] what the database says to it; the role is $ROLE unless it is named
+//	serves ROLE                    the served Secret has this user name
 //	ready NAME                     the Deployment has ready pods of its newest template only
 //	mark NAME REGEXP               the restart mark of its template
 //	secret KEY=VALUE               add a key to the served Secret
@@ -78,6 +79,7 @@ func TestScenarios(t *testing.T) {
 			env.Values["platform"] = &platform{Platform: made}
 			env.Setenv("PASSWORD", made.Password)
 			env.Setenv("ROLE", made.Name)
+			env.Setenv("TWIN", made.Twin())
 			env.Setenv("ELSEWHERE", made.Elsewhere())
 			env.Setenv("PORT", made.Port())
 			inputs, err := made.Inputs()
@@ -88,7 +90,7 @@ func TestScenarios(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "deploy": deploy, "remember": remember, "unchanged": judged((*platform).unchanged), "restored": judged((*platform).restored),
-			"consistent": judged((*platform).consistent), "accepts": login(true), "refuses": login(false), "ready": ready, "mark": mark,
+			"consistent": judged((*platform).consistent), "accepts": login(true), "refuses": login(false), "serves": serves, "ready": ready, "mark": mark,
 			"secret": addKey, "copy": makeCopy, "label": label, "github": fault, "trust": trust, "killed": killed, "held": held, "released": released, "together": together,
 			"inputs": several, "state": handOver, "url-follows": urlFollows,
 		},
@@ -141,11 +143,23 @@ func remember(ts *testscript.TestScript, _ bool, _ []string) {
 
 func login(want bool) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, _ bool, args []string) {
-		got, err := of(ts).Accepts(args[0])
+		role := of(ts).Name
+		if len(args) > 1 {
+			role = args[1]
+		}
+		got, err := of(ts).Accepts(role, args[0])
 		ts.Check(err)
 		if got != want {
 			ts.Fatalf("the database accepts it: %v", got)
 		}
+	}
+}
+
+func serves(ts *testscript.TestScript, _ bool, args []string) {
+	now, err := of(ts).Look()
+	ts.Check(err)
+	if now.User() != args[0] {
+		ts.Fatalf("role %q is served", now.User())
 	}
 }
 

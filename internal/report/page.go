@@ -142,8 +142,9 @@ func (b builder) facts() []fact {
 		{"Secret", b.cell(code, b.meta.Secret)},
 		{b.rotationName(), b.cell(code, b.RotationID)},
 		{b.rotatedName(), b.cell(number, moment(b.RotatedAt))},
+		{"Former role", b.cell(prose, b.former())},
 		{"Refused logins", b.cell(prose, b.window())},
-		{"Strategy", b.cell(code, b.meta.Strategy)},
+		{"Strategy", b.cell(code, b.strategy())},
 		{"Mode", b.cell(code, b.mode())},
 		{"Undoes", b.cell(code, b.Undone)},
 		{"Run by", b.cell(prose, b.postStep())},
@@ -153,6 +154,21 @@ func (b builder) facts() []fact {
 }
 
 func (b builder) mode() string { return modeOf(b.Result, b.meta) }
+
+func (b builder) strategy() string { return strategyOf(b.Result, b.meta) }
+
+// former tells until when the role that was served before still opens a door.
+func (b builder) former() string {
+	switch {
+	case b.Retired != "":
+		return "`" + b.Retired + "` was retired: it has no password any more"
+	case b.FormerRole == "":
+		return ""
+	case b.RetireAt.IsZero():
+		return "`" + b.FormerRole + "` may still log in: it is closed when everything else is done"
+	}
+	return "`" + b.FormerRole + "` still logs in with its password; the first `rotate` or `resume` after " + moment(b.RetireAt) + " that sees no session of it takes that away"
+}
 
 // postStep names the step that is nowhere in the workflow.
 func (b builder) postStep() string {
@@ -185,7 +201,9 @@ func (b builder) rotatedName() string {
 // did not see ALTER ROLE and the end of the restart has not measured it.
 func (b builder) window() string {
 	switch {
-	case b.meta.Strategy != rotation.InPlace || !b.walked() || b.Status == rotation.StatusFailed:
+	case b.strategy() == rotation.Alternate && b.Status == rotation.StatusRotated && b.mode() == string(rotation.Planned):
+		return "none by this rotation: what was served before logged in all the time"
+	case b.strategy() != rotation.InPlace || !b.walked() || b.Status == rotation.StatusFailed:
 		return ""
 	case b.RefusedWindow > 0 && b.mode() == string(rotation.Emergency):
 		return "possible for " + span(b.RefusedWindow) + ", measured from closing the role to the end of the restart; every open connection was ended"

@@ -19,6 +19,24 @@ func TestWorldIsADatabase(t *testing.T) {
 	})
 }
 
+func TestWorldHasTwins(t *testing.T) {
+	rotationtest.TestTwins(t, func(*testing.T) rotationtest.Twins {
+		w := newWorld()
+		one, other := w.process(), w.process()
+		d := rotationtest.Database{Lock: lockPort{one}, Database: databasePort{one}, Other: lockPort{other},
+			Role: role, Current: secret.Credential{User: role, Password: secret.New(birth)}, Cut: one.cut, Keep: secret.New}
+		for _, set := range w.sets {
+			set.pods = nil
+		}
+		return rotationtest.Twins{Database: d, Twins: twinsPort{one}, Retirement: retirementPort{one}, Twin: twin,
+			Session: func(c secret.Credential) func() bool {
+				alive := w.letsIn(c.User, c.Password.Reveal())
+				w.visitors[c.User]++
+				return func() bool { return alive }
+			}}
+	})
+}
+
 func TestWorldIsServed(t *testing.T) {
 	rotationtest.TestServed(t, func(*testing.T) rotationtest.Served {
 		w := newWorld()

@@ -92,7 +92,7 @@ func (s sight) describe() []string {
 }
 
 // compare demands what a rotation promises.
-func (w *witness) compare(ctx context.Context, before, after sight) error {
+func (w *witness) compare(ctx context.Context, before, after sight, switched bool) error {
 	var errs []error
 	demand := func(ok bool, promise string) {
 		if !ok {
@@ -103,6 +103,8 @@ func (w *witness) compare(ctx context.Context, before, after sight) error {
 	errs = append(errs, err)
 	demand(before.works && after.works, "the served password logs in, before and after")
 	demand(!old, "the former password is refused")
+	demand((before.user != after.user) == switched, "the user name is another one where roles alternate, and only there")
+	demand(!switched || before.refused == after.refused, "no login is refused where roles alternate")
 	demand(before.password != after.password && before.rotation != after.rotation, "the Secret holds another password")
 	for target, value := range after.github {
 		demand(value == after.password, "GitHub secret "+target+" holds the new password")
