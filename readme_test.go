@@ -109,8 +109,8 @@ func between(t *testing.T, text, name, table string) string {
 	return before + "<!-- " + name + " of action.yml -->\n\n" + table + "\n<!-- end of " + name + " -->" + after
 }
 
-// link finds the target of a link in Markdown.
-var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+// link finds the target of a link, or the file of a picture.
+var link = regexp.MustCompile(`(?:\]\(|src(?:set)?=")([^)"\s]+)[)"]`)
 
 func TestLinksOfTheDocumentsLeadSomewhere(t *testing.T) {
 	documents, err := filepath.Glob("docs/*.md")
