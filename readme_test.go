@@ -67,7 +67,7 @@ func namesIn(t *testing.T, text []byte, key string) []string {
 
 // section is the part of action.yml from a key to the next one of its level.
 func section(text []byte, key string) []byte {
-	from := regexp.MustCompile(`(?m)^`+key+`:\n`).FindIndex(text)
+	from := regexp.MustCompile(`(?m)^` + key + `:\n`).FindIndex(text)
 	if from == nil {
 		return nil
 	}
