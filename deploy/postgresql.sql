@@ -8,6 +8,10 @@ CREATE ROLE rotator LOGIN CREATEROLE NOINHERIT;
 -- neither INHERIT nor SET, which would open the role's data.
 GRANT alfred_user TO rotator WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;
 
+-- Two login roles (`strategy: alternate`): rotator makes the second one itself and
+-- may then change it. Where somebody else makes it, rotator needs the same on it:
+-- GRANT alfred_user_alt TO rotator WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;
+
 -- Emergencies only (`mode: emergency`): the right to end sessions. It covers those
 -- of every role that is no superuser; there is no way to narrow it without giving
 -- rotator the role's data.

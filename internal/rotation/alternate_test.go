@@ -397,3 +397,15 @@ func TestEmergencyProvesThatTheFormerRoleIsClosed(t *testing.T) {
 		says(t, res.Err, "still opens the door")
 	})
 }
+
+// Enable makes it LOGIN with the password: who made it NOLOGIN since had a reason.
+func TestRoleThatSomebodyHasClosedMeanwhileIsLeftClosed(t *testing.T) {
+	alternating(t, func(t *testing.T, w *world) {
+		w.crashAt(t, "1 Twins.Enable 1")
+		w.twin.nologin = true
+		res, _ := w.run(resume)
+		expect(t, res, rotation.StatusRolledBack, 1)
+		says(t, res.Err, twin, "NOLOGIN")
+		w.serves(t, role, birth)
+	})
+}

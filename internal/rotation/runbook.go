@@ -57,7 +57,7 @@ func (r *run) open(w way) action {
 			if w.lockout {
 				return r.lockOut(ctx, w)
 			}
-			if verdict == secret.Closed && !w.enables() {
+			if verdict == secret.Closed {
 				return "", closed(c.User)
 			}
 		}
