@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -38,7 +39,9 @@ func runMain() {
 
 // TestInputs runs the scripts that touch nothing outside the process.
 func TestInputs(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata/inputs", Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "state": handOver}})
+	commands := runnerCommands()
+	commands["exits"], commands["state"] = exits, handOver
+	testscript.Run(t, testscript.Params{Dir: "testdata/inputs", Setup: actsAsRunner, Cmds: commands})
 }
 
 // TestScenarios runs the program against real servers. Each script has a role,
@@ -64,16 +67,22 @@ func TestInputs(t *testing.T) {
 //	released CODE                  let it go on and wait for its exit code
 //	together N                     run pgrotate N times at once
 //	inputs FILE VARIABLE           set an input of several lines
+//	step, post, hidden             see runnerCommands
 //	state FILE                     set what the runner hands to the post step, from what the main step saved in FILE
 //	url-follows KEY                the key and the environment secret of that name hold the URL with the served password
 func TestScenarios(t *testing.T) {
 	lab := labtest.Open(t)
+	commands := scenarioCommands()
+	maps.Copy(commands, runnerCommands())
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			made, err := fixture.New(context.Background(), lab)
 			env.Defer(func() { _ = made.Close() })
 			if err != nil {
+				return err
+			}
+			if err := actsAsRunner(env); err != nil {
 				return err
 			}
 			env.Values["platform"] = &platform{Platform: made}
@@ -88,13 +97,17 @@ func TestScenarios(t *testing.T) {
 			}
 			return err
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "deploy": deploy, "remember": remember, "unchanged": judged((*platform).unchanged), "restored": judged((*platform).restored),
-			"consistent": judged((*platform).consistent), "accepts": login(true), "refuses": login(false), "serves": serves, "ready": ready, "mark": mark,
-			"secret": addKey, "copy": makeCopy, "label": label, "github": fault, "trust": trust, "killed": killed, "held": held, "released": released, "together": together,
-			"inputs": several, "state": handOver, "url-follows": urlFollows,
-		},
+		Cmds: commands,
 	})
+}
+
+func scenarioCommands() map[string]func(*testscript.TestScript, bool, []string) {
+	return map[string]func(*testscript.TestScript, bool, []string){
+		"exits": exits, "deploy": deploy, "remember": remember, "unchanged": judged((*platform).unchanged), "restored": judged((*platform).restored),
+		"consistent": judged((*platform).consistent), "accepts": login(true), "refuses": login(false), "serves": serves, "ready": ready, "mark": mark,
+		"secret": addKey, "copy": makeCopy, "label": label, "github": fault, "trust": trust, "killed": killed, "held": held, "released": released, "together": together,
+		"inputs": several, "state": handOver, "url-follows": urlFollows,
+	}
 }
 
 func of(ts *testscript.TestScript) *platform { return ts.Value("platform").(*platform) }
@@ -197,18 +210,11 @@ func several(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // handOver hands the last saved value of each name over, as the runner does.
-// https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#multiline-strings
 func handOver(ts *testscript.TestScript, _ bool, args []string) {
-	rest := ts.ReadFile(args[0])
-	for rest != "" {
-		head, body, _ := strings.Cut(rest, "\n")
-		name, delimiter, ok := strings.Cut(head, "<<")
-		value, after, closed := strings.Cut("\n"+body, "\n"+delimiter+"\n")
-		if !ok || !closed {
-			ts.Fatalf("the runner does not understand %q", rest)
-		}
-		ts.Setenv("STATE_"+name, strings.TrimPrefix(value, "\n"))
-		rest = after
+	saved := map[string]string{}
+	ts.Check(parsePairs(ts.ReadFile(args[0]), saved))
+	for name, value := range saved {
+		ts.Setenv("STATE_"+name, value)
 	}
 }
 

@@ -15,6 +15,7 @@ type page struct {
 	Icon, Title, Meaning string
 	Urgent               []section // what went wrong and what to do, above all facts
 	Facts                []fact
+	Timeline             string // a Gantt chart of Mermaid, of words of ours alone; empty: none
 	Sections             []section
 	Foot                 []cell
 }
@@ -75,7 +76,7 @@ func newBuilder(res rotation.Result, meta Meta, l limits) builder {
 func newPage(res rotation.Result, meta Meta, l limits) page {
 	b := newBuilder(res, meta, l)
 	end := endingOf(res, meta, len(b.problems))
-	p := page{Icon: end.icon, Title: end.title, Meaning: end.meaning, Facts: b.facts(), Foot: b.foot()}
+	p := page{Icon: end.icon, Title: end.title, Meaning: end.meaning, Facts: b.facts(), Timeline: b.timeline(), Foot: b.foot()}
 	if res.ExitCode() != 0 {
 		p.Urgent = telling(b.happened(), b.left(), b.next(end))
 	}
@@ -143,6 +144,7 @@ func (b builder) facts() []fact {
 		{b.rotationName(), b.cell(code, b.RotationID)},
 		{b.rotatedName(), b.cell(number, moment(b.RotatedAt))},
 		{"Former role", b.cell(prose, b.former())},
+		{"Next rotation", b.cell(prose, b.nextRotation())},
 		{"Refused logins", b.cell(prose, b.window())},
 		{"Strategy", b.cell(code, b.strategy())},
 		{"Mode", b.cell(code, b.mode())},
@@ -220,7 +222,7 @@ func (b builder) foot() []cell {
 	if strings.HasPrefix(b.meta.RunURL, "https://") || strings.HasPrefix(b.meta.RunURL, "http://") {
 		kindOfRun = link
 	}
-	all := []cell{b.cell(prose, strings.TrimSpace("pgrotate "+b.meta.Version)), b.cell(code, b.meta.Command), b.cell(kindOfRun, b.meta.RunURL)}
+	all := []cell{b.cell(prose, strings.TrimSpace("pgrotate "+b.meta.Version)), b.cell(code, b.meta.Command), b.cell(kindOfRun, b.meta.RunURL), b.cell(link, b.guide())}
 	return slices.DeleteFunc(all, func(c cell) bool { return c.Text == "" })
 }
 

@@ -51,14 +51,14 @@ func TestWorldIsServed(t *testing.T) {
 }
 
 func TestWorldIsACopy(t *testing.T) {
-	rotationtest.TestCopy(t, func(*testing.T) rotationtest.Copy {
+	rotationtest.TestCopy(t, func(t *testing.T, check func(*testing.T, rotationtest.Copy)) {
 		w := newWorld()
-		return rotationtest.Copy{Copy: copyPort{w.process(), remote},
+		check(t, rotationtest.Copy{Copy: copyPort{w.process(), remote},
 			First:  secret.Credential{User: role, Password: secret.New("First")},
 			Second: secret.Credential{User: role, Password: secret.New("Second")},
 			Held:   func() secret.Value { return secret.New(w.copies[remote].password) },
 			Want:   func(c secret.Credential) secret.Value { return c.Password },
-		}
+		})
 	})
 }
 

@@ -1,13 +1,10 @@
 package rehearsal
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -74,7 +71,7 @@ func (w *witness) look(ctx context.Context) (sight, error) {
 	if s.pods, err = w.pods(ctx); err != nil {
 		return s, err
 	}
-	s.refused, err = w.refused()
+	s.refused, err = labtest.Refused(w.lab.Logins)
 	return s, err
 }
 
@@ -152,26 +149,6 @@ func (w *witness) pods(ctx context.Context) ([]string, error) {
 	}
 	slices.Sort(ready)
 	return ready, nil
-}
-
-// refused counts the lines that the services have written, gone pods included.
-func (w *witness) refused() (int, error) {
-	files, err := filepath.Glob(filepath.Join(w.lab.Logins, "*.jsonl"))
-	if err != nil {
-		return 0, err
-	}
-	count := 0
-	for _, name := range files {
-		file, err := os.Open(name)
-		if err != nil {
-			return 0, fmt.Errorf("count the refused logins: %w", err)
-		}
-		for lines := bufio.NewScanner(file); lines.Scan(); {
-			count++
-		}
-		file.Close()
-	}
-	return count, nil
 }
 
 // administrator takes the superuser out of the lab's URL: the action gets the
