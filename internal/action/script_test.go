@@ -60,7 +60,7 @@ func TestInputs(t *testing.T) {
 //	mark NAME REGEXP               the restart mark of its template
 //	secret KEY=VALUE               add a key to the served Secret
 //	label NAME=VALUE               put a label on the served Secret
-//	github METHOD STATUS           GitHub answers so from now on
+//	github METHOD STATUS [TIMES]   GitHub answers so from now on, or so many times
 //	trust                          move to the server that asks nobody for a password
 //	killed N METHOD PATH           run pgrotate and kill it at its Nth such request to the API server
 //	held N METHOD PATH             run pgrotate in the background and stop it there
@@ -232,7 +232,12 @@ func urlFollows(ts *testscript.TestScript, _ bool, args []string) {
 func fault(ts *testscript.TestScript, _ bool, args []string) {
 	status, err := strconv.Atoi(args[1])
 	ts.Check(err)
-	of(ts).GitHub.Fault(githubtest.Fault{Effect: githubtest.Answer, Method: args[0], Times: -1, Status: status,
+	times := -1
+	if len(args) > 2 {
+		times, err = strconv.Atoi(args[2])
+		ts.Check(err)
+	}
+	of(ts).GitHub.Fault(githubtest.Fault{Effect: githubtest.Answer, Method: args[0], Times: times, Status: status,
 		Header: map[string]string{"X-Accepted-GitHub-Permissions": "secrets=write"}, Body: `{"message":"no","documentation_url":"https://docs.github.com"}`})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -53,6 +54,9 @@ func (r *run) observed(ctx context.Context, name string, do action) error {
 	began := r.Now()
 	r.emit(Event{Kind: StepStarted, Step: r.label(name)})
 	detail, err := do(ctx)
+	if err != nil && context.Cause(ctx) == errBeside && ClassOf(err) == Unavailable {
+		err = fmt.Errorf("stop the step %q: %w", name, errBeside) // what it was at says nothing
+	}
 	outcome := Event{Kind: StepDone, Step: r.label(name), Detail: detail, Elapsed: r.Now().Sub(began)}
 	switch {
 	case isNothing(err):
@@ -75,7 +79,8 @@ func sequence(ctx context.Context, tasks ...task) error {
 }
 
 // together performs the tasks at once and waits for all of them. A failure that
-// ends the matter cuts the others short; any other leaves them alone.
+// ends the matter cuts the others short, which is no failure of theirs; any other
+// leaves them alone.
 func together(ends func(error) bool, tasks ...task) task {
 	return func(ctx context.Context) error {
 		ctx, cancel := context.WithCancelCause(ctx)
@@ -87,7 +92,7 @@ func together(ends func(error) bool, tasks ...task) task {
 			}
 			return err
 		})
-		return errors.Join(errs...)
+		return errors.Join(slices.DeleteFunc(errs, func(err error) bool { return errors.Is(err, errBeside) })...)
 	}
 }
 
