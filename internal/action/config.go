@@ -22,6 +22,7 @@ type Config struct {
 	PostgresCA       []byte
 	PostgresPod      string
 	Role             string
+	Replicas         []string
 	PasswordLength   int
 
 	Kubeconfig  secret.Value
@@ -35,6 +36,9 @@ type Config struct {
 	Health      []string
 	LogLines    int
 	PrintLogs   string
+
+	HealthSelector    string
+	TerminateSessions string
 
 	GitHubToken   secret.Value
 	GitHubSecrets []string
@@ -66,6 +70,7 @@ func read(in *inputs, keep func(string) secret.Value) Config {
 		PostgresPassword: in.secret("postgres-password", keep),
 		PostgresPod:      in.text("postgres-pod"),
 		Role:             in.text("postgres-role"),
+		Replicas:         in.places("postgres-replicas"),
 		PasswordLength:   in.number("password-length", 36, 24, 128),
 
 		// Not kept as a whole: its lines are ordinary words. The client keeps its tokens and keys.
@@ -80,6 +85,9 @@ func read(in *inputs, keep func(string) secret.Value) Config {
 		Health:      in.argv("health-command"),
 		LogLines:    in.number("log-lines", 50, 0, 10_000),
 		PrintLogs:   in.choice("print-logs", "never", "on-failure", "always"),
+
+		HealthSelector:    in.text("health-selector"),
+		TerminateSessions: in.choice("terminate-sessions", "never", "stale"),
 
 		GitHubToken:   in.secret("github-token", keep),
 		GitHubSecrets: in.list("github-secrets"),
@@ -148,8 +156,8 @@ func (c Config) together(in *inputs) {
 // rather than doing something else than what was asked for.
 func later(in *inputs) {
 	for _, input := range []struct{ name, only string }{
-		{"postgres-alternate-role", ""}, {"postgres-replicas", ""}, {"health-selector", ""},
-		{"on-drift", "refuse"}, {"terminate-sessions", "never"}, {"retire-after", "24h"}, {"maximum-age", "80d"},
+		{"postgres-alternate-role", ""},
+		{"on-drift", "refuse"}, {"retire-after", "24h"}, {"maximum-age", "80d"},
 	} {
 		if value := in.text(input.name); value != "" && value != input.only {
 			in.wrong(input.name, "leave it out", "%q is not supported by this version yet", value)

@@ -25,6 +25,11 @@ var (
 	_ rotation.Workload = (*kube.Workload)(nil)
 	_ rotation.Copy     = (*kube.Copy)(nil)
 	_ rotation.Copy     = (*github.Secret)(nil)
+
+	_ rotation.Standbys  = (*postgres.Database)(nil)
+	_ rotation.Sessions  = (*postgres.Database)(nil)
+	_ rotation.Addresses = (*kube.Addresses)(nil)
+	_ rotation.Health    = (*kube.Health)(nil)
 )
 
 // targets are the clients of one run, made of its inputs.
@@ -34,6 +39,7 @@ type targets struct {
 	mapping  kube.Mapping
 	served   *kube.Served
 	copies   []*kube.Copy
+	health   *kube.Health // nil: nothing is asked for
 	database *postgres.Database
 	secrets  []rotation.Copy
 }
@@ -61,6 +67,10 @@ func (p *program) connectCluster(in *inputs, t *targets) {
 	var err error
 	t.copies, err = t.served.Copies(c.Copies)
 	in.blame("kubernetes-secret-copies", err)
+	if c.HealthSelector != "" {
+		t.health, err = t.cluster.Health(c.HealthSelector)
+		in.blame("health-selector", err)
+	}
 	if c.PostgresPod != "" {
 		t.tunnel, err = t.cluster.Tunnel(c.PostgresPod)
 		in.blame("postgres-pod", err)
@@ -72,7 +82,7 @@ func (p *program) connectDatabase(in *inputs, t *targets) {
 	if c.PostgresURL.IsZero() && c.PostgresPod == "" {
 		return // said already
 	}
-	config := postgres.Config{URL: c.PostgresURL, Password: c.PostgresPassword, CA: c.PostgresCA, Tunnel: c.PostgresPod != "", Keep: p.keeper.Keep}
+	config := postgres.Config{URL: c.PostgresURL, Password: c.PostgresPassword, CA: c.PostgresCA, Tunnel: c.PostgresPod != "", Replicas: c.Replicas, Keep: p.keeper.Keep}
 	if t.tunnel != nil {
 		config.Dial = t.tunnel.Dial
 	}
@@ -140,11 +150,13 @@ func (p *program) wire(ctx context.Context, in *inputs) wired {
 		Policy: rotation.Policy{
 			GoBack: c.OnFailure == "rollback", MinimumAge: c.MinimumAge, KeepPrevious: c.KeepPrevious,
 			LockTimeout: c.LockTimeout, Timeout: c.Timeout, RolloutTimeout: c.RolloutTimeout,
+			TerminateStale: c.TerminateSessions == "stale",
 		},
 	}
 	for _, target := range t.copies {
 		r.ClusterCopies = append(r.ClusterCopies, target)
 	}
+	p.bystanders(t, r)
 	p.discover(ctx, t, r)
 	return wired{rotation: r, close: func() {
 		if t.tunnel != nil {

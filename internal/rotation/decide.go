@@ -195,7 +195,7 @@ func (r *run) announce(id string) {
 
 func (r *run) record() Record {
 	rec := Record{Version: recordVersion, Strategy: InPlace, Base: r.base(r.served), SecretUID: r.served.UID,
-		System: r.system, LockedIn: r.lockdb, Targets: r.targets(), Claim: r.state.Record.Claim, Request: r.Request.ID}
+		System: r.system, LockedIn: r.lockdb, Targets: r.targets(), Claim: r.state.Record.Claim, Request: r.Request.ID, Ready: r.ready}
 	for _, w := range r.Workloads {
 		rec.Workloads = append(rec.Workloads, w.String())
 	}

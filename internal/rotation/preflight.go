@@ -113,7 +113,7 @@ func (r *run) questions(role string) []question {
 	for _, target := range r.RemoteCopies {
 		all = append(all, copyQuestion("GitHub", target, next))
 	}
-	return all
+	return append(all, r.bystanders(role)...)
 }
 
 func copyQuestion(step string, target Copy, next secret.Credential) question {
