@@ -110,7 +110,7 @@ func (s *session) terminate(ctx context.Context, roles []string, change time.Tim
 			ended[t.PID] = ended[t.PID] || t.Sent
 		}
 		if time.Now().After(deadline) {
-			return len(ended), unknown("end the former sessions", fmt.Errorf("%d are left after %s", len(told), endTimeout))
+			return len(ended), unknown("end the former sessions", fmt.Errorf("%d left after %s", len(told), endTimeout))
 		}
 		if err := pause(ctx); err != nil {
 			return len(ended), unknown("end the former sessions", err)

@@ -211,5 +211,6 @@ func TestEveryUnfinishedEmergencySaysWhetherItShutThePasswordOut(t *testing.T) {
 func allCases() map[string]rotation.Result {
 	all := cases()
 	maps.Copy(all, urgentCases())
+	maps.Copy(all, bystanderCases())
 	return all
 }

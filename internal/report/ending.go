@@ -77,7 +77,7 @@ func rotated(res rotation.Result) ending {
 			next:    []string{"Look at the pods of the unhealthy workloads: they hold the new password, which the database accepts, so the cause lies elsewhere."}}
 	}
 	return ending{icon: "✅", title: "Rotated",
-		meaning: "The new password is in every place and proven: it logs in, and the former one is refused."}
+		meaning: "The new password is in every place and proven: it logs in, and the former one is refused.", next: goOn(res)}
 }
 
 // undone is a finished rotation that was undone, by another one.

@@ -8,11 +8,17 @@ import (
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
+// The evidence about a pod, for those who know this package only.
+const (
+	NotProven = secret.NotProven
+	Refuted   = secret.Refuted
+)
+
 // refuted holds the pods of a workload against it that are.
 func refuted(workload string, pods []secret.Proof) error {
 	var errs []error
 	for _, p := range pods {
-		if p.Evidence == secret.Refuted {
+		if p.Evidence == Refuted {
 			errs = append(errs, &failure{class: Unhealthy, text: fmt.Sprintf("check pod %q of %s: %s", p.Pod, workload, p.Reason)})
 		}
 	}
@@ -42,7 +48,7 @@ func (r *run) testify(user string, opened []secret.Sessions) error {
 // session shows that its password is the new one, and its role that it has read
 // the new user name.
 func witnessed(p secret.Proof, user string, opened []secret.Sessions) secret.Proof {
-	if len(p.Addresses) == 0 && p.Evidence == secret.NotProven {
+	if len(p.Addresses) == 0 && p.Evidence == NotProven {
 		p.Reason = joined(p.Reason, "it shares the address of its node")
 		return p
 	}
@@ -52,13 +58,13 @@ func witnessed(p secret.Proof, user string, opened []secret.Sessions) secret.Pro
 			continue
 		}
 		if s.Role != user {
-			p.Evidence, p.Reason = secret.Refuted, fmt.Sprintf("it has logged in as role %q since the change", s.Role)
+			p.Evidence, p.Reason = Refuted, fmt.Sprintf("it has logged in as role %q since the change", s.Role)
 			return p
 		}
 		seen = true
 	}
 	switch {
-	case p.Evidence != secret.NotProven:
+	case p.Evidence != NotProven:
 	case seen:
 		p.Evidence, p.Reason = secret.BySession, ""
 	default:

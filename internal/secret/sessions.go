@@ -4,13 +4,13 @@ import "time"
 
 // Sessions are the open sessions of one role that come from one client.
 type Sessions struct {
-	Role        string // that logged in
-	Application string // application_name: what the client calls itself
-	Address     string // IP address; empty: a Unix socket, or hidden
-	Former      int    // opened before the change
+	Role        string    // that logged in
+	Application string    // application_name: what the client calls itself
+	Address     string    // IP address; empty: a Unix socket, or hidden
+	Former      int       // opened before the change
 	Since       time.Time // when the oldest of those was; zero: there is none
-	Recent      int // opened after it
-	Hidden      int // whose start the administrator may not see
+	Recent      int       // opened after it
+	Hidden      int       // whose start the administrator may not see
 }
 
 // Origin is where a cluster has an IP address.
