@@ -129,6 +129,22 @@ func (s *server) url() string {
 	return fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable", s.place())
 }
 
+// session executes statements as the superuser.
+func (s *server) session() func(sql string) {
+	s.Helper()
+	conn, err := pgx.Connect(s.Context(), s.url())
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return func(sql string) {
+		s.Helper()
+		if _, err := conn.Exec(s.Context(), sql); err != nil {
+			s.Fatal(err)
+		}
+	}
+}
+
 func (s *server) place() string { return net.JoinHostPort("127.0.0.1", s.port) }
 
 // standby makes a streaming standby of the server that replays late.

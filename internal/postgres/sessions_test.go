@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/pgrotate/pgrotate/internal/rotation/rotationtest"
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
@@ -116,4 +117,18 @@ func TestSessionsWithoutRights(t *testing.T) {
 	if !f.alive(conn) {
 		t.Error("the session was ended")
 	}
+}
+
+func TestSessionsContract(t *testing.T) {
+	url := newServer(t).url()
+	rotationtest.TestSessions(t, func(t *testing.T) rotationtest.Sessions {
+		f := fixtureAt(t, url, "")
+		f.mayLook()
+		f.mayEnd()
+		return rotationtest.Sessions{Sessions: f.open(f.admin), Role: f.app.User, Now: f.now, Own: ApplicationName,
+			Open: func(application string) func() bool {
+				conn := f.named(f.app, application)
+				return func() bool { return f.alive(conn) }
+			}}
+	})
 }

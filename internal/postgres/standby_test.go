@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgrotate/pgrotate/internal/rotation/rotationtest"
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
@@ -137,4 +138,25 @@ func TestReplicasAreParsed(t *testing.T) {
 	if err != nil || behind.replicas[0].place.tls == nil || behind.replicas[0].place.tls.ServerName != "two.example" || !behind.replicas[0].place.direct {
 		t.Errorf("a replica of a primary behind a tunnel is not reached and verified directly: %v", err)
 	}
+}
+
+func TestStandbysContract(t *testing.T) {
+	primary := newServer(t)
+	f := fixtureAt(t, primary.url(), "")
+	f.mayLook()
+	standby := primary.standby("two", 0)
+	there := standby.session()
+	f.waitsFor("SELECT coalesce(bool_and(replay_lsn >= pg_current_wal_lsn()), false) FROM pg_stat_replication WHERE state = 'streaming'")
+	d := f.locked(f.admin, replicated(standby.place()))
+	rotationtest.TestStandbys(t, rotationtest.Standbys{Standbys: d, Role: f.app.User, Names: []string{"standby two", "replica " + standby.place()},
+		Hold:    func() { there("SELECT pg_wal_replay_pause()") },
+		Release: func() { there("SELECT pg_wal_replay_resume()") },
+		Change: func() secret.Credential {
+			next := f.fresh()
+			if _, err := d.Set(t.Context(), next); err != nil {
+				t.Fatal(err)
+			}
+			return next
+		},
+	})
 }
