@@ -64,6 +64,8 @@ func TestInputs(t *testing.T) {
 //	together N                     run pgrotate N times at once
 //	inputs FILE VARIABLE           set an input of several lines
 //	state FILE                     set what the runner hands to the post step, from what the main step saved in FILE
+//	session NAME                   open a session with the served password that calls itself so; $SERVER is host:port of the database
+//	alive NAME                     that session goes on
 //	url-follows KEY                the key and the environment secret of that name hold the URL with the served password
 func TestScenarios(t *testing.T) {
 	lab := labtest.Open(t)
@@ -80,6 +82,7 @@ func TestScenarios(t *testing.T) {
 			env.Setenv("ROLE", made.Name)
 			env.Setenv("ELSEWHERE", made.Elsewhere())
 			env.Setenv("PORT", made.Port())
+			env.Setenv("SERVER", (&platform{Platform: made}).server())
 			inputs, err := made.Inputs()
 			for name, value := range inputs {
 				env.Setenv(name, value)
@@ -90,7 +93,7 @@ func TestScenarios(t *testing.T) {
 			"exits": exits, "deploy": deploy, "remember": remember, "unchanged": judged((*platform).unchanged), "restored": judged((*platform).restored),
 			"consistent": judged((*platform).consistent), "accepts": login(true), "refuses": login(false), "ready": ready, "mark": mark,
 			"secret": addKey, "copy": makeCopy, "label": label, "github": fault, "trust": trust, "killed": killed, "held": held, "released": released, "together": together,
-			"inputs": several, "state": handOver, "url-follows": urlFollows,
+			"inputs": several, "state": handOver, "url-follows": urlFollows, "session": openSession, "alive": alive,
 		},
 	})
 }
