@@ -377,3 +377,26 @@ func TestReplicaThatCannotBeAskedHoldsNoEmergencyUp(t *testing.T) {
 		warned(t, res, "a replica is not there")
 	})
 }
+
+// renamed adds a session under another user name.
+type renamed struct{ rotation.Sessions }
+
+func (r renamed) Opened(ctx context.Context, roles []string, change time.Time) ([]secret.Sessions, error) {
+	found, err := r.Sessions.Opened(ctx, roles, change)
+	return append(found, secret.Sessions{Role: role + "_alt", Address: "10.1.0.1", Recent: 1}), err
+}
+
+func TestAPodThatLogsInUnderAnotherNameIsRefuted(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.proofs = func(workload string, pod int) secret.Proof {
+			if workload == inPod && pod == 0 {
+				return secret.Proof{Evidence: secret.ByHealthCommand, Addresses: []string{"10.1.0.1"}}
+			}
+			return secret.Proof{Evidence: secret.ByHealthCommand, Addresses: []string{"10.1.0.2"}}
+		}
+		res, _ := w.run(rotate, func(r *rotation.Rotation) { r.Sessions = renamed{r.Sessions} })
+		expect(t, res, rotation.StatusRolledBack, 1)
+		w.settled(t, birth)
+		says(t, res.Err, `check pod "core-0" of deployment/core: it has logged in as role "alfred_user_alt" since the change`)
+	})
+}
