@@ -9,8 +9,16 @@ import (
 // laggards lists who has sessions from before the change: a new password ends none.
 func (b builder) laggards() section {
 	return table(b, "Sessions from before the change", []string{"Client", "Address", "Sessions", "Oldest", "Where"}, b.Laggards, func(l rotation.Laggard) row {
-		return row{b.cell(code, l.Application), b.cell(code, l.Address), ended(l), b.cell(number, moment(l.Since)), b.cell(prose, l.Where)}
+		return row{b.given(l.Application, "no name"), b.given(l.Address, ""), ended(l), b.cell(number, moment(l.Since)), b.cell(prose, l.Where)}
 	})
+}
+
+// given is a name, or what stands for none.
+func (b builder) given(name, none string) cell {
+	if name == "" {
+		return cell{Text: none}
+	}
+	return b.cell(code, name)
 }
 
 func ended(l rotation.Laggard) cell {
