@@ -8,6 +8,10 @@ CREATE ROLE rotator LOGIN CREATEROLE NOINHERIT;
 -- neither INHERIT nor SET, which would open the role's data.
 GRANT alfred_user TO rotator WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;
 
+-- Two login roles (`strategy: alternate`): rotator makes the second one itself and
+-- may then change it. Where somebody else makes it, rotator needs the same on it:
+-- GRANT alfred_user_alt TO rotator WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;
+
 -- Optional: lets the report name who still has sessions from before a change, and
 -- wait for standbys by pg_stat_replication. It shows the statements of others too.
 GRANT pg_read_all_stats TO rotator WITH INHERIT TRUE;

@@ -90,7 +90,7 @@ func (p *program) run(ctx context.Context, arguments []string) (rotation.Result,
 		return rotation.Result{Status: rotation.StatusRefused, Began: began, Elapsed: time.Since(began), FailedStep: "inputs", Err: err}, p.meta()
 	}
 	result := p.perform(ctx, wired.rotation)
-	result.Warnings = append(result.Warnings, p.config.Ignored...)
+	result.Warnings = append(result.Warnings, p.config.Notes...)
 	return result, p.meta()
 }
 
@@ -109,7 +109,7 @@ func (p *program) perform(ctx context.Context, r *rotation.Rotation) rotation.Re
 func (p *program) meta() report.Meta {
 	return report.Meta{
 		Secret: p.config.Secret, Strategy: p.config.Strategy, Mode: p.config.Mode, Command: p.config.Command, Post: p.only != "", Scrub: p.keeper.Scrub,
-		RunURL: runURL(p.getenv), Version: version(),
+		RunURL: runURL(p.getenv), Version: version(), MinimumAge: p.config.MinimumAge,
 	}
 }
 

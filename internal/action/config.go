@@ -23,6 +23,7 @@ type Config struct {
 	PostgresPod      string
 	Role             string
 	Replicas         []string
+	AlternateRole    string
 	PasswordLength   int
 
 	Kubeconfig  secret.Value
@@ -47,6 +48,7 @@ type Config struct {
 
 	OnFailure      string
 	KeepPrevious   time.Duration
+	RetireAfter    time.Duration
 	MinimumAge     time.Duration
 	RolloutTimeout time.Duration
 	Timeout        time.Duration
@@ -54,7 +56,7 @@ type Config struct {
 	Report         string
 	JobSummary     bool
 
-	Ignored []string // sentences about inputs that this command does not obey
+	Notes []string // sentences about inputs: what this command does not obey, and what may go wrong
 }
 
 // read reads all inputs. It validates everything that can be judged without
@@ -63,7 +65,7 @@ func read(in *inputs, keep func(string) secret.Value) Config {
 	c := Config{
 		Command:  in.choice("command", "rotate", "plan", "resume", "rollback"),
 		Mode:     in.choice("mode", "planned", "emergency"),
-		Strategy: in.choice("strategy", "in-place"),
+		Strategy: in.choice("strategy", rotation.InPlace, rotation.Alternate),
 		Reason:   oneLine(in.text("reason")),
 
 		PostgresURL:      in.secret("postgres-url", keep),
@@ -71,6 +73,7 @@ func read(in *inputs, keep func(string) secret.Value) Config {
 		PostgresPod:      in.text("postgres-pod"),
 		Role:             in.text("postgres-role"),
 		Replicas:         in.places("postgres-replicas"),
+		AlternateRole:    in.text("postgres-alternate-role"),
 		PasswordLength:   in.number("password-length", 36, 24, 128),
 
 		// Not kept as a whole: its lines are ordinary words. The client keeps its tokens and keys.
@@ -96,6 +99,7 @@ func read(in *inputs, keep func(string) secret.Value) Config {
 
 		OnFailure:      in.choice("on-failure", "rollback", "stop"),
 		KeepPrevious:   in.duration("keep-previous", 24*time.Hour),
+		RetireAfter:    in.duration("retire-after", 24*time.Hour),
 		MinimumAge:     in.duration("minimum-age", 0),
 		RolloutTimeout: in.duration("rollout-timeout", 10*time.Minute),
 		Timeout:        in.duration("timeout", 30*time.Minute),
@@ -105,6 +109,7 @@ func read(in *inputs, keep func(string) secret.Value) Config {
 	}
 	c.PostgresCA = readPEM(in, "postgres-ca")
 	c.together(in)
+	c.roles(in)
 	c.urgent(in)
 	later(in)
 	return c
@@ -118,7 +123,7 @@ func (c *Config) urgent(in *inputs) {
 		return
 	case c.Command == "resume":
 		c.resume()
-		c.Ignored = append(c.Ignored, "`mode: emergency` means nothing to `resume`: the journal says what the open rotation is")
+		c.Notes = append(c.Notes, "`mode: emergency` means nothing to `resume`: the journal says what the open rotation is")
 		return
 	case c.Command == "rollback":
 		in.wrong("mode", "leave `mode` out; `command: rotate` with `mode: emergency` replaces a password that is compromised", "an emergency never goes back, and `command` is %q", c.Command)
@@ -152,12 +157,22 @@ func (c Config) together(in *inputs) {
 	}
 }
 
+// roles checks the names of the two login roles.
+func (c Config) roles(in *inputs) {
+	switch {
+	case c.AlternateRole == "":
+	case c.Role == "":
+		in.wrong("postgres-alternate-role", "set `postgres-role` to the role that it is the twin of", "it is set, and `postgres-role` is not")
+	case c.Role == c.AlternateRole:
+		in.wrong("postgres-alternate-role", "the two login roles have different names", "it is the same as `postgres-role`")
+	}
+}
+
 // later refuses what the contract names and this version does not do yet,
 // rather than doing something else than what was asked for.
 func later(in *inputs) {
 	for _, input := range []struct{ name, only string }{
-		{"postgres-alternate-role", ""},
-		{"on-drift", "refuse"}, {"retire-after", "24h"}, {"maximum-age", "80d"},
+		{"on-drift", "refuse"}, {"maximum-age", "80d"},
 	} {
 		if value := in.text(input.name); value != "" && value != input.only {
 			in.wrong(input.name, "leave it out", "%q is not supported by this version yet", value)

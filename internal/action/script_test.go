@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -38,7 +39,9 @@ func runMain() {
 
 // TestInputs runs the scripts that touch nothing outside the process.
 func TestInputs(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata/inputs", Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "state": handOver}})
+	commands := runnerCommands()
+	commands["exits"], commands["state"] = exits, handOver
+	testscript.Run(t, testscript.Params{Dir: "testdata/inputs", Setup: actsAsRunner, Cmds: commands})
 }
 
 // TestScenarios runs the program against real servers. Each script has a role,
@@ -51,7 +54,8 @@ func TestInputs(t *testing.T) {
 //	unchanged                      no store was written since
 //	restored                       every byte is back
 //	consistent                     all places hold one password that works, and the journal is closed
-//	accepts|refuses PASSWORD       what the database says to it
+//	accepts|refuses PASSWORD [ROLE] what the database says to it; the role is $ROLE unless it is named
+//	serves ROLE                    the served Secret has this user name
 //	ready NAME                     the Deployment has ready pods of its newest template only
 //	mark NAME REGEXP               the restart mark of its template
 //	secret KEY=VALUE               add a key to the served Secret
@@ -63,12 +67,15 @@ func TestInputs(t *testing.T) {
 //	released CODE                  let it go on and wait for its exit code
 //	together N                     run pgrotate N times at once
 //	inputs FILE VARIABLE           set an input of several lines
+//	step, post, hidden             see runnerCommands
 //	state FILE                     set what the runner hands to the post step, from what the main step saved in FILE
 //	session NAME                   open a session with the served password that calls itself so; $SERVER is host:port of the database
 //	alive NAME                     that session goes on
 //	url-follows KEY                the key and the environment secret of that name hold the URL with the served password
 func TestScenarios(t *testing.T) {
 	lab := labtest.Open(t)
+	commands := scenarioCommands()
+	maps.Copy(commands, runnerCommands())
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
@@ -77,9 +84,13 @@ func TestScenarios(t *testing.T) {
 			if err != nil {
 				return err
 			}
+			if err := actsAsRunner(env); err != nil {
+				return err
+			}
 			env.Values["platform"] = &platform{Platform: made}
 			env.Setenv("PASSWORD", made.Password)
 			env.Setenv("ROLE", made.Name)
+			env.Setenv("TWIN", made.Twin())
 			env.Setenv("ELSEWHERE", made.Elsewhere())
 			env.Setenv("PORT", made.Port())
 			env.Setenv("SERVER", (&platform{Platform: made}).server())
@@ -89,13 +100,17 @@ func TestScenarios(t *testing.T) {
 			}
 			return err
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "deploy": deploy, "remember": remember, "unchanged": judged((*platform).unchanged), "restored": judged((*platform).restored),
-			"consistent": judged((*platform).consistent), "accepts": login(true), "refuses": login(false), "ready": ready, "mark": mark,
-			"secret": addKey, "copy": makeCopy, "label": label, "github": fault, "trust": trust, "killed": killed, "held": held, "released": released, "together": together,
-			"inputs": several, "state": handOver, "url-follows": urlFollows, "session": openSession, "alive": alive,
-		},
+		Cmds: commands,
 	})
+}
+
+func scenarioCommands() map[string]func(*testscript.TestScript, bool, []string) {
+	return map[string]func(*testscript.TestScript, bool, []string){
+		"exits": exits, "deploy": deploy, "remember": remember, "unchanged": judged((*platform).unchanged), "restored": judged((*platform).restored),
+		"consistent": judged((*platform).consistent), "accepts": login(true), "refuses": login(false), "serves": serves, "ready": ready, "mark": mark,
+		"secret": addKey, "copy": makeCopy, "label": label, "github": fault, "trust": trust, "killed": killed, "held": held, "released": released, "together": together,
+		"inputs": several, "state": handOver, "url-follows": urlFollows, "session": openSession, "alive": alive,
+	}
 }
 
 func of(ts *testscript.TestScript) *platform { return ts.Value("platform").(*platform) }
@@ -144,11 +159,23 @@ func remember(ts *testscript.TestScript, _ bool, _ []string) {
 
 func login(want bool) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, _ bool, args []string) {
-		got, err := of(ts).Accepts(args[0])
+		role := of(ts).Name
+		if len(args) > 1 {
+			role = args[1]
+		}
+		got, err := of(ts).Accepts(role, args[0])
 		ts.Check(err)
 		if got != want {
 			ts.Fatalf("the database accepts it: %v", got)
 		}
+	}
+}
+
+func serves(ts *testscript.TestScript, _ bool, args []string) {
+	now, err := of(ts).Look()
+	ts.Check(err)
+	if now.User() != args[0] {
+		ts.Fatalf("role %q is served", now.User())
 	}
 }
 
@@ -186,18 +213,11 @@ func several(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // handOver hands the last saved value of each name over, as the runner does.
-// https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#multiline-strings
 func handOver(ts *testscript.TestScript, _ bool, args []string) {
-	rest := ts.ReadFile(args[0])
-	for rest != "" {
-		head, body, _ := strings.Cut(rest, "\n")
-		name, delimiter, ok := strings.Cut(head, "<<")
-		value, after, closed := strings.Cut("\n"+body, "\n"+delimiter+"\n")
-		if !ok || !closed {
-			ts.Fatalf("the runner does not understand %q", rest)
-		}
-		ts.Setenv("STATE_"+name, strings.TrimPrefix(value, "\n"))
-		rest = after
+	saved := map[string]string{}
+	ts.Check(parsePairs(ts.ReadFile(args[0]), saved))
+	for name, value := range saved {
+		ts.Setenv("STATE_"+name, value)
 	}
 }
 

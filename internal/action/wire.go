@@ -26,10 +26,20 @@ var (
 	_ rotation.Copy     = (*kube.Copy)(nil)
 	_ rotation.Copy     = (*github.Secret)(nil)
 
-	_ rotation.Standbys  = (*postgres.Database)(nil)
-	_ rotation.Sessions  = (*postgres.Database)(nil)
-	_ rotation.Addresses = (*kube.Addresses)(nil)
-	_ rotation.Health    = (*kube.Health)(nil)
+	_ rotation.Standbys   = (*postgres.Database)(nil)
+	_ rotation.Sessions   = (*postgres.Database)(nil)
+	_ rotation.Addresses  = (*kube.Addresses)(nil)
+	_ rotation.Health     = (*kube.Health)(nil)
+	_ rotation.Lock       = (*postgres.Database)(nil)
+	_ rotation.Database   = (*postgres.Database)(nil)
+	_ rotation.Lockout    = (*postgres.Database)(nil)
+	_ rotation.Twins      = (*postgres.Database)(nil)
+	_ rotation.Retirement = (*postgres.Database)(nil)
+	_ rotation.Journal    = (*kube.Journal)(nil)
+	_ rotation.Served     = (*kube.Served)(nil)
+	_ rotation.Workload   = (*kube.Workload)(nil)
+	_ rotation.Copy       = (*kube.Copy)(nil)
+	_ rotation.Copy       = (*github.Secret)(nil)
 )
 
 // targets are the clients of one run, made of its inputs.
@@ -95,6 +105,7 @@ func (p *program) connectGitHub(in *inputs, t *targets) {
 	c := p.config
 	wanted, err := github.ParseTargets(c.GitHubSecrets, c.Repository)
 	in.blame("github-secrets", err)
+	p.namesBeside(in, wanted)
 	if len(wanted) == 0 || c.GitHubToken.IsZero() {
 		return
 	}
@@ -112,6 +123,22 @@ func (p *program) connectGitHub(in *inputs, t *targets) {
 		s, err := client.Secret(target, key)
 		in.blame("github-secrets", err)
 		t.secrets = append(t.secrets, s)
+	}
+}
+
+// namesBeside refuses secrets that would keep the former user name when the
+// strategy switches users, and tells which ones a job can read torn.
+func (p *program) namesBeside(in *inputs, wanted []github.Target) {
+	if p.config.Strategy != rotation.Alternate || p.config.Command == "resume" {
+		return // what is open was begun with inputs that were checked
+	}
+	nameless, pairs := github.Unnamed(wanted)
+	for _, target := range nameless {
+		in.wrong("github-secrets", "add a secret with the property `username` in the same place, or let one secret hold the `url`; or use `strategy: in-place`",
+			"secret %q takes the %s without the user name, which `strategy: alternate` changes", target, target.Property)
+	}
+	for _, target := range pairs {
+		p.config.Notes = append(p.config.Notes, fmt.Sprintf("GitHub secret %s and the user name beside it are written one after the other: a job that starts between has the password of the other user. One secret with the property `url` cannot be read torn", target))
 	}
 }
 
@@ -141,14 +168,15 @@ func (p *program) wire(ctx context.Context, in *inputs) wired {
 	}
 	c := p.config
 	r := &rotation.Rotation{
-		Mode: rotation.Mode(c.Mode), Lock: t.database, Database: t.database, Lockout: t.database,
+		Mode: rotation.Mode(c.Mode), Strategy: c.Strategy,
+		Lock: t.database, Database: t.database, Lockout: t.database, Twins: t.database, Retirement: t.database,
 		Journal: t.cluster.Journal(c.Secret), Served: t.served,
-		RemoteCopies: t.secrets, Role: c.Role,
+		RemoteCopies: t.secrets, Role: c.Role, AlternateRole: c.AlternateRole,
 		Keep: p.keeper.Keep, Generate: func() secret.Value { return p.keeper.Generate(c.PasswordLength) },
 		NewID: newID, Now: time.Now, Observe: p.console.Observe, Announce: p.announce,
 		Request: rotation.Request{ID: p.getenv("GITHUB_RUN_ID"), Owner: runURL(p.getenv), Reason: c.Reason, Only: p.only},
 		Policy: rotation.Policy{
-			GoBack: c.OnFailure == "rollback", MinimumAge: c.MinimumAge, KeepPrevious: c.KeepPrevious,
+			GoBack: c.OnFailure == "rollback", MinimumAge: c.MinimumAge, KeepPrevious: c.KeepPrevious, RetireAfter: c.RetireAfter,
 			LockTimeout: c.LockTimeout, Timeout: c.Timeout, RolloutTimeout: c.RolloutTimeout,
 			TerminateStale: c.TerminateSessions == "stale",
 		},

@@ -11,8 +11,7 @@ import (
 )
 
 // TestContract holds a Secret to the promises of the runbook, in each place and
-// for a property of its own and one of the served Secret. GitHub tells times in
-// whole seconds, so that writes of one secret take seconds: they run side by side.
+// for a property of its own and one of the served Secret.
 func TestContract(t *testing.T) {
 	password := func(c secret.Credential) secret.Value { return c.Password }
 	url := func(c secret.Credential) secret.Value { return c.Keys["DATABASE_URL"] }
@@ -27,19 +26,18 @@ func TestContract(t *testing.T) {
 		{"URL", "acme/shop@production NAME=url", "DATABASE_URL", "acme/shop@production", url},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			rotationtest.TestCopy(t, func(t *testing.T) rotationtest.Copy {
-				server := githubtest.New(t)
-				server.Setup(setup)
-				server.Store("org:acme", "NAME", "by hand", time.Now().Add(-time.Hour)) // it is never created
-				return rotationtest.Copy{
-					Copy:  secretOf(t, github.Config{Token: secret.New(writer), BaseURL: server.URL}, c.line, c.key),
-					First: rendered("First1Password"), Second: rendered("Second2Password"), Want: c.want,
-					Held: func() secret.Value {
-						value, _ := server.Secret(c.target, "NAME")
-						return secret.New(value)
-					},
-				}
+			rotationtest.TestCopy(t, func(t *testing.T, check func(*testing.T, rotationtest.Copy)) {
+				inMemory(t, func(t *testing.T, server *githubtest.Server, config github.Config) {
+					server.Store("org:acme", "NAME", "by hand", time.Now().Add(-time.Hour)) // it is never created
+					check(t, rotationtest.Copy{
+						Copy:  secretOf(t, config, c.line, c.key),
+						First: rendered("First1Password"), Second: rendered("Second2Password"), Want: c.want,
+						Held: func() secret.Value {
+							value, _ := server.Secret(c.target, "NAME")
+							return secret.New(value)
+						},
+					})
+				})
 			})
 		})
 	}

@@ -52,13 +52,20 @@ func open(t *testing.T, token, line string) (*githubtest.Server, *github.Secret)
 	return server, secretOf(t, github.Config{Token: secret.New(token), BaseURL: server.URL}, line, "")
 }
 
-// bubble runs f with the secret acme/shop NAME in a bubble whose time passes
-// at once; client and emulator share its clock.
+// bubble runs f with the secret acme/shop NAME, as inMemory does.
 func bubble(t *testing.T, f func(t *testing.T, server *githubtest.Server, s *github.Secret)) {
+	inMemory(t, func(t *testing.T, server *githubtest.Server, config github.Config) {
+		f(t, server, secretOf(t, config, "acme/shop NAME", ""))
+	})
+}
+
+// inMemory runs f in a bubble whose time passes at once; client and emulator
+// share its clock. GitHub tells times in whole seconds: two writes take some.
+func inMemory(t *testing.T, f func(t *testing.T, server *githubtest.Server, config github.Config)) {
 	synctest.Test(t, func(t *testing.T) {
 		server, transport := githubtest.NewInMemory(t)
 		server.Setup(setup)
-		f(t, server, secretOf(t, github.Config{Token: secret.New(writer), BaseURL: server.URL, Transport: transport}, "acme/shop NAME", ""))
+		f(t, server, github.Config{Token: secret.New(writer), BaseURL: server.URL, Transport: transport})
 	})
 }
 
@@ -236,10 +243,7 @@ func TestRefusesAKeyOfTheWrongLength(t *testing.T) {
 }
 
 func TestRunsAgainInANewProcess(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, transport := githubtest.NewInMemory(t)
-		server.Setup(setup)
-		config := github.Config{Token: secret.New(writer), BaseURL: server.URL, Transport: transport}
+	inMemory(t, func(t *testing.T, _ *githubtest.Server, config github.Config) {
 		must(t, secretOf(t, config, "NAME", "").Set(t.Context(), credential()))
 		s := secretOf(t, config, "NAME", "")
 		_, err := s.Verify(t.Context(), credential())

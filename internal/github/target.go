@@ -167,6 +167,23 @@ func ParseTargets(lines []string, defaultRepository string) ([]Target, error) {
 	return targets, errors.Join(errs...)
 }
 
+// Unnamed returns the targets that take the password, or a verifier of it, in a
+// place where none takes the user name, and those in a place where one does: a job
+// that reads such a pair between the two writes has the password of another user.
+func Unnamed(targets []Target) (nameless, pairs []Target) {
+	for _, t := range targets {
+		named := slices.ContainsFunc(targets, func(other Target) bool { return other.where() == t.where() && other.Property == Username })
+		switch {
+		case t.Property != Password && t.Property != Verifier:
+		case named:
+			pairs = append(pairs, t)
+		default:
+			nameless = append(nameless, t)
+		}
+	}
+	return nameless, pairs
+}
+
 // String returns "owner/repo@environment NAME", shorter where there is less.
 func (t Target) String() string { return t.where() + " " + t.Name }
 

@@ -132,3 +132,17 @@ func FuzzParseTarget(f *testing.F) {
 		}
 	})
 }
+
+func TestUnnamed(t *testing.T) {
+	targets, err := ParseTargets([]string{"PASSWORD", "@production PASSWORD", "@production NAME=username", "URL=url", "dependabot:acme/shop DSN=dsn", "org:acme LINE=verifier"}, "acme/shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nameless, pairs := Unnamed(targets)
+	if len(nameless) != 2 || nameless[0].String() != "acme/shop PASSWORD" || nameless[1].String() != "org:acme LINE" {
+		t.Errorf("without a user name: %v", nameless)
+	}
+	if len(pairs) != 1 || pairs[0].String() != "acme/shop@production PASSWORD" {
+		t.Errorf("pairs: %v", pairs)
+	}
+}

@@ -149,7 +149,9 @@ func TestContractCopy(t *testing.T) {
 		lines     []string
 	}{{"UserAndPassword", "password", nil}, {"URL", "DATABASE_URL", all}, {"DSN", "dsn", all}, {"Verifier", "verifier", all}} {
 		t.Run(test.name, func(t *testing.T) {
-			rotationtest.TestCopy(t, func(t *testing.T) rotationtest.Copy { return home.in(t).copied(there.in(t), test.lines, test.key) })
+			rotationtest.TestCopy(t, func(t *testing.T, check func(*testing.T, rotationtest.Copy)) {
+				check(t, home.in(t).copied(there.in(t), test.lines, test.key))
+			})
 		})
 	}
 }

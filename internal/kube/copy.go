@@ -33,7 +33,8 @@ func (c *Copy) Plan(ctx context.Context, next secret.Credential) (change string,
 	if err != nil {
 		return "", nil, err
 	}
-	return c.plan(ctx, o, next, dataOf, c.same(c.read(o), c.served.read(served)))
+	current := c.served.read(served)
+	return c.plan(ctx, o, next, dataOf, c.same(c.read(o), current), c.nameless(o, current.User, next.User))
 }
 
 // same refuses a copy that holds something else than the served Secret. What

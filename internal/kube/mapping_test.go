@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
@@ -158,4 +160,29 @@ func bytesOf(data map[string]string) map[string][]byte {
 		raw[key] = []byte(text)
 	}
 	return raw
+}
+
+func TestNamelessTakesThePasswordWithoutTheUserName(t *testing.T) {
+	both := map[string][]byte{"username": []byte("app"), "password": []byte("hunter2")}
+	for _, test := range []struct {
+		name         string
+		mapping      Mapping
+		data         map[string][]byte
+		served, next string
+		key          string // that is named; empty: nothing speaks against it
+	}{
+		{"both keys", nil, both, "app", "app_alt", ""},
+		{"no user name", nil, map[string][]byte{"password": []byte("hunter2")}, "app", "app_alt", "password"},
+		{"no user name, and the same user", nil, map[string][]byte{"password": []byte("hunter2")}, "app", "app", ""},
+		{"a url alone", Mapping{"U": URL}, nil, "app", "app_alt", ""},
+		{"a password beside a url", Mapping{"U": URL, "P": Password}, nil, "app", "app_alt", "P"},
+		{"a verifier beside a dsn", Mapping{"D": DSN, "V": Verifier}, nil, "app", "app_alt", "V"},
+		{"a served user that is not known", Mapping{"U": URL, "P": Password}, nil, "", "app_alt", ""},
+	} {
+		h := &holder{cluster: &Cluster{namespace: "prod"}, name: "credentials", mapping: test.mapping}
+		err := h.nameless(&corev1.Secret{Data: test.data}, test.served, test.next)
+		if (err != nil) != (test.key != "") || err != nil && (classOf(err) != refused || !strings.Contains(err.Error(), `"`+test.key+`"`)) {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
 }

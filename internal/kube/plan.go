@@ -28,7 +28,7 @@ func (s *Served) Plan(ctx context.Context, c secret.Credential) (change string, 
 		return "", nil, fail(refused, "", "read %s: %v", s, err)
 	}
 	stamp := secret.Stamp{RotationID: "dry-run", RotatedAt: o.CreationTimestamp.Time, Epoch: epoch + 1}
-	return s.plan(ctx, o, c, func(next secret.Credential) content { return contentOf(next, stamp) })
+	return s.plan(ctx, o, c, func(next secret.Credential) content { return contentOf(next, stamp) }, s.nameless(o, s.read(o).User, c.User))
 }
 
 // plan asks everything about o that can speak against writing c into it; more
@@ -47,6 +47,18 @@ func (h *holder) plan(ctx context.Context, o *corev1.Secret, c secret.Credential
 		return "", warnings, err
 	}
 	return "writes " + quoted(changed), warnings, nil
+}
+
+// nameless refuses a Secret that takes the password without the user name, where
+// that changes: who reads it would log in as the former user.
+func (h *holder) nameless(o *corev1.Secret, served, next string) error {
+	m := h.mapping.resolve(func(key string) bool { _, ok := o.Data[key]; return ok })
+	alone := append(m.Keys(Password), m.Keys(Verifier)...)
+	if served == "" || next == served || len(alone) == 0 || len(m.Keys(Username)) > 0 {
+		return nil
+	}
+	return fail(refused, "give the Secret a key with the user name, let the workloads read that too, and map it in `kubernetes-secret-keys`; or use `strategy: in-place`",
+		"serve another user in %s: key %s takes the password without the user name", h, quoted(alone))
 }
 
 func (h *holder) mutable(o *corev1.Secret) error {

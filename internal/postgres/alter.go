@@ -63,13 +63,18 @@ func sendable(c secret.Credential) error {
 	return nil
 }
 
-// alter commits ALTER ROLE. A loser of two concurrent ones has changed nothing.
+// alter commits ALTER ROLE with the verifier of c.
 func (s *session) alter(ctx context.Context, c secret.Credential, a attribute) error {
+	return s.send(ctx, c.User, alterRole(c.User, a, c.Verifier))
+}
+
+// send commits an ALTER ROLE of name. A loser of two concurrent ones has changed nothing.
+func (s *session) send(ctx context.Context, name, statement string) error {
 	ctx, cancel := context.WithTimeout(ctx, alterTimeout)
 	defer cancel()
 	var err error
 	for range alterAttempts {
-		err = s.inTransaction(ctx, "COMMIT", alterRole(c.User, a, c.Verifier))
+		err = s.inTransaction(ctx, "COMMIT", statement)
 		if !hasCode(err, codeInternal) || s.isLost() {
 			break
 		}
@@ -78,7 +83,7 @@ func (s *session) alter(ctx context.Context, c secret.Credential, a attribute) e
 		return nil
 	}
 	s.settle()
-	return s.altering(fmt.Sprintf("change the password of role %q", c.User), c.User, err)
+	return s.altering(fmt.Sprintf("change the password of role %q", name), name, err)
 }
 
 // attribute is what ALTER ROLE says of the role beside the password.

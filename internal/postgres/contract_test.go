@@ -59,6 +59,22 @@ func TestLockoutContract(t *testing.T) {
 	}
 }
 
+// TestTwinsContract does the same for two login roles that take turns.
+func TestTwinsContract(t *testing.T) {
+	lab := labtest.Open(t)
+	for _, c := range []struct{ name, server, administrator string }{
+		{"ByLogin", lab.PostgresURL, "CREATEROLE NOINHERIT"},
+		{"BySalt", lab.PostgresURL, "SUPERUSER"},
+		{"ByStoredVerifier", lab.PostgresTrustURL, "SUPERUSER"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			rotationtest.TestTwins(t, func(t *testing.T) rotationtest.Twins {
+				return connect(t, c.server).twins(c.administrator)
+			})
+		})
+	}
+}
+
 func connect(t *testing.T, server string) *contract {
 	place, err := url.Parse(server)
 	if err != nil {
@@ -98,6 +114,25 @@ func (c *contract) lockout(administrator string) rotationtest.Lockout {
 	return rotationtest.Lockout{Database: c.described(one, other, app, admin), Lockout: one, Breaker: other,
 		Session:  func(as secret.Credential) func() bool { return c.session(as, "SELECT 1") },
 		Stranger: func() func() bool { return c.session(app, lockOn(app.User)) }}
+}
+
+// twins is database with the name of a twin, which goes with its base.
+func (c *contract) twins(administrator string) rotationtest.Twins {
+	one, other, app, admin := c.processes(administrator)
+	twin := secret.Credential{User: app.User + "_alt"}
+	c.t.Cleanup(func() {
+		conn, err := pgx.Connect(context.Background(), c.place.String())
+		if err != nil {
+			c.t.Error(err)
+			return
+		}
+		defer conn.Close(context.Background())
+		if _, err := conn.Exec(context.Background(), "DROP ROLE IF EXISTS "+name(twin)); err != nil {
+			c.t.Errorf("drop role %q: %v", twin.User, err)
+		}
+	})
+	return rotationtest.Twins{Database: c.described(one, other, app, admin), Twins: one, Retirement: one, Twin: twin.User,
+		Session: func(as secret.Credential) func() bool { return c.session(as, "SELECT 1") }}
 }
 
 // lockOn takes the lock as pgrotate does: its key is the start of a SHA-256.

@@ -26,12 +26,17 @@ const closeAttempts = 6
 // open, outlive it: see Expel and Open.
 func (d *Database) Close(ctx context.Context, c secret.Credential) (time.Time, error) {
 	return d.change(ctx, c, func(s *session) error {
-		err := s.alter(ctx, c, noLogin)
-		if s.contested(err) {
-			err = s.force(ctx, c)
-		}
-		return err
+		return s.insist(ctx, c.User, func() error { return s.alter(ctx, c, noLogin) })
 	})
+}
+
+// insist closes a role by close, against sessions of it that hold it up.
+func (s *session) insist(ctx context.Context, name string, close func() error) error {
+	err := close()
+	if s.contested(err) {
+		err = s.force(ctx, name, close)
+	}
+	return err
 }
 
 // Open is Set and makes the role LOGIN in the same statement. It expects that no
@@ -63,7 +68,7 @@ func (s *session) contested(err error) bool {
 // in PostgreSQL's queue for the row all the time, so that whoever logs in
 // meanwhile comes after it; ending the sessions first and trying again would be
 // a race with them.
-func (s *session) force(ctx context.Context, c secret.Credential) error {
+func (s *session) force(ctx context.Context, name string, close func() error) error {
 	other, err := s.db.open(ctx)
 	if err != nil {
 		return err
@@ -71,15 +76,15 @@ func (s *session) force(ctx context.Context, c secret.Credential) error {
 	defer other.close()
 	ending, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- other.keepEnding(ending, c.User) }()
+	go func() { ended <- other.keepEnding(ending, name) }()
 	for range closeAttempts {
-		if err = s.alter(ctx, c, noLogin); !s.contested(err) {
+		if err = close(); !s.contested(err) {
 			break
 		}
 	}
 	stop()
 	if impeded := <-ended; err != nil {
-		return errors.Join(err, impeded, s.prepared(ctx, c.User))
+		return errors.Join(err, impeded, s.prepared(ctx, name))
 	}
 	return nil
 }

@@ -18,11 +18,24 @@ func (d *Database) Plan(ctx context.Context, role string) (change string, warnin
 	return d.plan(ctx, role, "new SCRAM-SHA-256 verifier (%d iterations) for role %q", (*session).examine)
 }
 
-// plan lends examine a session on the primary. change has the places of the
-// iterations and of the role.
+// plan asks examine about the role. change has the places of the iterations and
+// of the role.
 func (d *Database) plan(ctx context.Context, name, change string, examine func(*session, context.Context, role, facts) ([]string, error)) (
 	planned string, warnings []string, err error) {
-	err = d.with(ctx, func(s *session) error {
+	err = d.onPrimary(ctx, name, func(s *session, r role, f facts) (err error) {
+		planned = fmt.Sprintf(change, f.iterations, name)
+		warnings, err = examine(s, ctx, r, f)
+		return err
+	})
+	if err != nil {
+		planned = ""
+	}
+	return planned, warnings, err
+}
+
+// onPrimary lends ask a session on the primary that has the role.
+func (d *Database) onPrimary(ctx context.Context, name string, ask func(*session, role, facts) error) error {
+	return d.with(ctx, func(s *session) error {
 		f, err := s.facts(ctx)
 		if err != nil {
 			return err
@@ -34,14 +47,8 @@ func (d *Database) plan(ctx context.Context, name, change string, examine func(*
 		if err != nil {
 			return err
 		}
-		planned = fmt.Sprintf(change, f.iterations, name)
-		warnings, err = examine(s, ctx, r, f)
-		return err
+		return ask(s, r, f)
 	})
-	if err != nil {
-		planned = ""
-	}
-	return planned, warnings, err
 }
 
 func (s *session) examine(ctx context.Context, r role, f facts) (warnings []string, err error) {

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,6 +29,9 @@ func emergency(res rotation.Result) ending {
 func emergencyUnfinished(res rotation.Result) ending {
 	end := ending{icon: "🚨", title: "Emergency unfinished",
 		next: []string{"Run `command: resume` with the same inputs at once, and again until it ends: it does what is left. It needs no `mode` and no `reason`."}}
+	if strategyOf(res, Meta{}) == rotation.Alternate {
+		return end.switching(res)
+	}
 	switch database, tried := stepOf(res, "database"); {
 	case tried && database.Err == nil:
 		end.title += ", password shut out"
@@ -39,6 +43,24 @@ func emergencyUnfinished(res rotation.Result) ending {
 		end.meaning = "This run did not get to the database: the compromised password may still be accepted."
 	}
 	end.next = append(end.next, fmt.Sprintf("If that is not possible soon, close the role by hand: `ALTER ROLE %s NOLOGIN` and end its sessions. `resume` opens it again.", quoted(res.Username)))
+	return end
+}
+
+// switching is unfinished where roles alternate: the compromised one goes on
+// logging in until the other one is in use.
+func (end ending) switching(res rotation.Result) ending {
+	switch revoke, tried := stepOf(res, "revoke"); {
+	case tried && revoke.Err == nil:
+		end.title += ", password shut out"
+		end.meaning = "The compromised password is shut out: its role is closed, and the other role is served."
+		return end
+	case tried:
+		end.meaning = "It is not certain that the compromised password is shut out: its role could not be closed."
+	default:
+		end.meaning = "The compromised password may still be accepted: its role is closed when the other one is in use everywhere, and this run did not get that far."
+	}
+	end.next = append(end.next, fmt.Sprintf("If that is not possible soon, close the role by hand: `ALTER ROLE %s NOLOGIN` and end its sessions. Pods that have not been restarted are refused then until `resume` has ended.",
+		quoted(cmp.Or(res.FormerRole, res.Username))))
 	return end
 }
 
@@ -73,7 +95,10 @@ func (b builder) remnants() []remnant {
 		return nil
 	}
 	var all []remnant
-	for _, name := range []string{"database", "served Secret", "cluster copies", "restart", "GitHub", "verify"} {
+	for _, name := range []string{"database", "served Secret", "cluster copies", "restart", "GitHub", "verify", "revoke"} {
+		if name == "revoke" && b.FormerRole == "" {
+			continue
+		}
 		step, tried := stepOf(b.Result, name)
 		left := b.remaining(name)
 		if len(left) == 0 && (!tried && !many(name) || step.Err != nil) {

@@ -36,6 +36,8 @@ func urgentCases() map[string]rotation.Result {
 func metaOf(name string) Meta {
 	meta := usual
 	switch {
+	case name == "unchanged", name == "rotated":
+		meta.MinimumAge = 83 * 24 * time.Hour
 	case name == "emergency-planned":
 		meta.Command = "plan"
 	case name == "emergency-unhealthy":
@@ -212,5 +214,6 @@ func allCases() map[string]rotation.Result {
 	all := cases()
 	maps.Copy(all, urgentCases())
 	maps.Copy(all, bystanderCases())
+	maps.Copy(all, alternateCases())
 	return all
 }

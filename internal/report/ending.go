@@ -33,6 +33,9 @@ func endingOf(res rotation.Result, meta Meta, problems int) ending {
 // modeOf is the mode of the rotation, or of what was asked for where there is none.
 func modeOf(res rotation.Result, meta Meta) string { return cmp.Or(string(res.Mode), meta.Mode) }
 
+// strategyOf is that of the rotation, or what was asked for where there is none.
+func strategyOf(res rotation.Result, meta Meta) string { return cmp.Or(res.Strategy, meta.Strategy) }
+
 func plainEnding(res rotation.Result, meta Meta, problems int) ending {
 	switch res.Status {
 	case rotation.StatusRotated:
@@ -64,6 +67,9 @@ func unchanged(res rotation.Result) ending {
 			meaning: "The password is the same as before. What somebody else had written over it since the last rotation holds it again.",
 			next:    []string{"Find out who wrote the copies that are named: a person, another tool, or a run that was stopped and went on late."}}
 	}
+	if res.Retired != "" {
+		return ending{icon: "🧹", title: "Unchanged, former role retired", meaning: "The password is the same as before. The role that was served before it has no password any more."}
+	}
 	return ending{icon: "⚪", title: "Unchanged", meaning: "There was nothing to do, and nothing was written."}
 }
 
@@ -76,6 +82,9 @@ func rotated(res rotation.Result) ending {
 			meaning: "The new password is in every place and logs in. Not every workload came up well with it.",
 			next:    []string{"Look at the pods of the unhealthy workloads: they hold the new password, which the database accepts, so the cause lies elsewhere."}}
 	}
+	if res.FormerRole != "" || res.Retired != "" {
+		return ending{icon: "✅", title: "Rotated", meaning: "The new user name and password are in every place and proven: they log in."}
+	}
 	return ending{icon: "✅", title: "Rotated",
 		meaning: "The new password is in every place and proven: it logs in, and the former one is refused.", next: goOn(res)}
 }
@@ -84,6 +93,9 @@ func rotated(res rotation.Result) ending {
 func undone(res rotation.Result) ending {
 	end := ending{icon: "↩️", title: "Undone",
 		meaning: fmt.Sprintf("Rotation `%s` is undone: the password before it is in every place again and proven. The one that it had brought in is refused.", clip(clean(res.Undone), 100))}
+	if res.FormerRole != "" || res.Retired != "" {
+		end.meaning = strings.Replace(end.meaning, " The one that it had brought in is refused.", " Its user name is served again.", 1)
+	}
 	if n := len(res.Unhealthy()); n > 0 {
 		end.title += ", " + count(n, "workload unhealthy", "workloads unhealthy")
 		end.next = []string{"Look at the pods of the unhealthy workloads: they hold the password that is served, which the database accepts, so the cause lies elsewhere."}

@@ -3,6 +3,7 @@ package report
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -36,12 +37,34 @@ func TestSummaryReadsNothingOfAServerAsMarkdown(t *testing.T) {
 	for name, res := range allCases() {
 		for block := range strings.SplitSeq(Summary(res, usual), "\n\n") {
 			markdown := !strings.HasPrefix(block, "<")
+			if chart, ok := strings.CutPrefix(block, "```mermaid\n"); ok {
+				isOurChart(t, name, chart)
+				continue
+			}
 			if markdown && !strings.HasPrefix(block, "### ") && !strings.HasPrefix(block, "#### ") {
 				t.Errorf("%s: a block is neither a heading nor HTML: %q", name, block)
 			}
 			if markdown && (strings.Contains(block, "\n") || strings.Contains(block, "orged")) {
 				t.Errorf("%s: foreign text in a heading: %q", name, block)
 			}
+		}
+	}
+}
+
+// isOurChart holds a timeline to words of ours, numbers, and one closing fence.
+func isOurChart(t *testing.T, name, chart string) {
+	t.Helper()
+	body, after, _ := strings.Cut(chart, "```")
+	if after != "" {
+		t.Errorf("%s: something follows the timeline: %q", name, after)
+	}
+	for line := range strings.Lines(strings.TrimPrefix(body, "gantt\n    dateFormat x\n    axisFormat %s s\n")) {
+		task := regexp.MustCompile(`^    ([a-zA-Z ]+) [0-9.]+ (ms|s|min|h)( \d+ (s|min))? :(done|crit), \d+, \d+\n$`).FindStringSubmatch(line)
+		switch {
+		case task != nil && (task[1] == "another step" || slices.Contains(timed, task[1])):
+		case slices.Contains([]string{"before", "rotation", "way back", "end"}, strings.TrimSpace(strings.TrimPrefix(line, "    section "))):
+		default:
+			t.Errorf("%s: a line of the timeline: %q", name, line)
 		}
 	}
 }

@@ -20,6 +20,9 @@ type document struct {
 	Status          string           `json:"status"`    // as the output of the same name
 	ExitCode        int              `json:"exit_code"` // of the process
 	Role            string           `json:"role,omitempty"`
+	FormerRole      string           `json:"former_role,omitempty"`  // still opens a door, and is not served any more
+	RetireAt        string           `json:"retire_at,omitempty"`    // when it may be retired; left out: it is closed by the open emergency
+	Retired         string           `json:"retired_role,omitempty"` // role that this run has retired
 	Secret          string           `json:"secret,omitempty"`
 	Strategy        string           `json:"strategy,omitempty"`
 	Mode            string           `json:"mode,omitempty"`
@@ -28,6 +31,7 @@ type document struct {
 	Requested       bool             `json:"requested,omitempty"` // the way back was asked for
 	PostStep        bool             `json:"post_step,omitempty"`
 	RotatedAt       string           `json:"rotated_at,omitempty"` // database clock
+	DueAt           string           `json:"due_at,omitempty"`     // when a scheduled run changes it next
 	BeganAt         string           `json:"began_at,omitempty"`
 	ElapsedMS       int64            `json:"elapsed_ms"`
 	RefusedWindowMS *int64           `json:"refused_window_ms,omitempty"` // left out: not measured
@@ -106,8 +110,9 @@ func JSON(res rotation.Result, meta Meta) ([]byte, error) {
 func (b builder) document() document {
 	return document{
 		SchemaVersion: schemaVersion, Command: b.tidy(b.meta.Command), Status: string(b.Status), ExitCode: b.ExitCode(),
-		Role: b.tidy(b.Username), Secret: b.tidy(b.meta.Secret), Strategy: b.tidy(b.meta.Strategy), Mode: b.tidy(b.mode()),
-		RotationID: b.tidy(b.RotationID), Undone: b.tidy(b.Undone), Requested: b.Requested, PostStep: b.meta.Post, RotatedAt: instant(b.RotatedAt), BeganAt: instant(b.Began), ElapsedMS: b.Elapsed.Milliseconds(),
+		Role: b.tidy(b.Username), FormerRole: b.tidy(b.FormerRole), RetireAt: instant(b.RetireAt), Retired: b.tidy(b.Retired),
+		Secret: b.tidy(b.meta.Secret), Strategy: b.tidy(b.strategy()), Mode: b.tidy(b.mode()),
+		RotationID: b.tidy(b.RotationID), Undone: b.tidy(b.Undone), Requested: b.Requested, PostStep: b.meta.Post, RotatedAt: instant(b.RotatedAt), DueAt: instant(b.due()), BeganAt: instant(b.Began), ElapsedMS: b.Elapsed.Milliseconds(),
 		RefusedWindowMS: windowMillis(b.Result), Reason: b.tidy(b.Reason), FailedStep: b.tidy(b.FailedStep),
 		Findings: convert(b.problems, b.findingInJSON),
 		Left:     convert(b.remnants(), b.remnantInJSON), Lingering: convert(b.Lingering, b.tidy),

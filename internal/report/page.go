@@ -15,6 +15,7 @@ type page struct {
 	Icon, Title, Meaning string
 	Urgent               []section // what went wrong and what to do, above all facts
 	Facts                []fact
+	Timeline             string // a Gantt chart of Mermaid, of words of ours alone; empty: none
 	Sections             []section
 	Foot                 []cell
 }
@@ -75,7 +76,7 @@ func newBuilder(res rotation.Result, meta Meta, l limits) builder {
 func newPage(res rotation.Result, meta Meta, l limits) page {
 	b := newBuilder(res, meta, l)
 	end := endingOf(res, meta, len(b.problems))
-	p := page{Icon: end.icon, Title: end.title, Meaning: end.meaning, Facts: b.facts(), Foot: b.foot()}
+	p := page{Icon: end.icon, Title: end.title, Meaning: end.meaning, Facts: b.facts(), Timeline: b.timeline(), Foot: b.foot()}
 	if res.ExitCode() != 0 {
 		p.Urgent = telling(b.happened(), b.left(), b.next(end))
 	}
@@ -142,8 +143,10 @@ func (b builder) facts() []fact {
 		{"Secret", b.cell(code, b.meta.Secret)},
 		{b.rotationName(), b.cell(code, b.RotationID)},
 		{b.rotatedName(), b.cell(number, moment(b.RotatedAt))},
+		{"Former role", b.cell(prose, b.former())},
+		{"Next rotation", b.cell(prose, b.nextRotation())},
 		{"Refused logins", b.cell(prose, b.window())},
-		{"Strategy", b.cell(code, b.meta.Strategy)},
+		{"Strategy", b.cell(code, b.strategy())},
 		{"Mode", b.cell(code, b.mode())},
 		{"Undoes", b.cell(code, b.Undone)},
 		{"Run by", b.cell(prose, b.postStep())},
@@ -153,6 +156,21 @@ func (b builder) facts() []fact {
 }
 
 func (b builder) mode() string { return modeOf(b.Result, b.meta) }
+
+func (b builder) strategy() string { return strategyOf(b.Result, b.meta) }
+
+// former tells until when the role that was served before still opens a door.
+func (b builder) former() string {
+	switch {
+	case b.Retired != "":
+		return "`" + b.Retired + "` was retired: it has no password any more"
+	case b.FormerRole == "":
+		return ""
+	case b.RetireAt.IsZero():
+		return "`" + b.FormerRole + "` may still log in: it is closed when everything else is done"
+	}
+	return "`" + b.FormerRole + "` still logs in with its password; the first `rotate` or `resume` after " + moment(b.RetireAt) + " that sees no session of it takes that away"
+}
 
 // postStep names the step that is nowhere in the workflow.
 func (b builder) postStep() string {
@@ -185,7 +203,9 @@ func (b builder) rotatedName() string {
 // did not see ALTER ROLE and the end of the restart has not measured it.
 func (b builder) window() string {
 	switch {
-	case b.meta.Strategy != rotation.InPlace || !b.walked() || b.Status == rotation.StatusFailed:
+	case b.strategy() == rotation.Alternate && b.Status == rotation.StatusRotated && b.mode() == string(rotation.Planned):
+		return "none by this rotation: what was served before logged in all the time"
+	case b.strategy() != rotation.InPlace || !b.walked() || b.Status == rotation.StatusFailed:
 		return ""
 	case b.RefusedWindow > 0 && b.mode() == string(rotation.Emergency):
 		return "possible for " + span(b.RefusedWindow) + ", measured from closing the role to the end of the restart; every open connection was ended"
@@ -202,7 +222,7 @@ func (b builder) foot() []cell {
 	if strings.HasPrefix(b.meta.RunURL, "https://") || strings.HasPrefix(b.meta.RunURL, "http://") {
 		kindOfRun = link
 	}
-	all := []cell{b.cell(prose, strings.TrimSpace("pgrotate "+b.meta.Version)), b.cell(code, b.meta.Command), b.cell(kindOfRun, b.meta.RunURL)}
+	all := []cell{b.cell(prose, strings.TrimSpace("pgrotate "+b.meta.Version)), b.cell(code, b.meta.Command), b.cell(kindOfRun, b.meta.RunURL), b.cell(link, b.guide())}
 	return slices.DeleteFunc(all, func(c cell) bool { return c.Text == "" })
 }
 

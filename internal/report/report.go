@@ -7,7 +7,11 @@
 // go; none of them can become HTML, Markdown or a workflow command.
 package report
 
-import "github.com/pgrotate/pgrotate/internal/rotation"
+import (
+	"time"
+
+	"github.com/pgrotate/pgrotate/internal/rotation"
+)
 
 // Meta is what a report says about a run beyond its Result.
 type Meta struct {
@@ -18,6 +22,8 @@ type Meta struct {
 	Post     bool   // the run is the action's post step
 	RunURL   string // of the workflow run; elsewhere who ran the program
 	Version  string // of pgrotate
+	// MinimumAge is the age at which a scheduled run changes the password; 0: at any.
+	MinimumAge time.Duration
 	// Scrub takes secrets out of a text before it is escaped and wrapped, after
 	// which a search would not find them any more; nil leaves texts as they are.
 	Scrub func(string) string

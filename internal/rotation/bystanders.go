@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -20,8 +21,9 @@ const betweenLooks = time.Second
 // skip is the task that does nothing.
 func skip(context.Context) error { return nil }
 
-// bystanders lists the questions to them.
-func (r *run) bystanders(role string) []question {
+// bystanders lists the questions to them, about the role that is served.
+func (r *run) bystanders() []question {
+	role := cmp.Or(r.served.Credential.User, r.roles.base)
 	all := []question{
 		{"standbys", "standbys of the database", func(ctx context.Context) (string, []string, error) { return r.Standbys.PlanStandbys(ctx, role) }},
 		{"sessions", fmt.Sprintf("sessions of role %q", role), func(ctx context.Context) (string, []string, error) { return r.planSessions(ctx, role) }},
@@ -89,8 +91,10 @@ func distinct(texts ...string) (all []string) {
 	return all
 }
 
-// roles are those that the rotation is about: in place the two are one.
-func (r *run) roles(w way) []string { return distinct(w.credential.User, r.state.Previous.User) }
+// involved are the roles that the rotation is about: in place they are one.
+func (r *run) involved(w way) []string {
+	return distinct(w.credential.User, r.state.Previous.User, w.former.User)
+}
 
 // change is when the former password became history, by the database's clock.
 func (r *run) change() time.Time {

@@ -34,7 +34,7 @@ func (s standbysPort) Lagging(ctx context.Context, position string, c secret.Cre
 		if err != nil {
 			return err
 		}
-		if s.p.w.replay > 0 && time.Now().Before(at.Add(s.p.w.replay)) || !c.Verifier.IsZero() && s.p.w.accepts != c.Verifier.Reveal() {
+		if s.p.w.replay > 0 && time.Now().Before(at.Add(s.p.w.replay)) || !c.Verifier.IsZero() && s.p.w.role(c.User).accepts != c.Verifier.Reveal() {
 			names = []string{"standby two at 10.0.0.2"}
 		}
 		return nil
@@ -54,7 +54,7 @@ func (s sessionsPort) PlanTermination(ctx context.Context, _ string) error {
 
 func (s sessionsPort) Opened(ctx context.Context, roles []string, change time.Time) (found []secret.Sessions, err error) {
 	err = s.p.call(ctx, "Sessions.Opened", func() error {
-		for _, one := range s.p.w.sessions {
+		for _, one := range s.p.w.clients {
 			if slices.Contains(roles, role) {
 				found = counted(found, one, change)
 			}
@@ -86,11 +86,11 @@ func counted(all []secret.Sessions, one session, change time.Time) []secret.Sess
 
 func (s sessionsPort) Terminate(ctx context.Context, roles []string, change time.Time) (ended int, err error) {
 	err = s.p.call(ctx, "Sessions.Terminate", func() error {
-		before := len(s.p.w.sessions)
-		s.p.w.sessions = slices.DeleteFunc(s.p.w.sessions, func(one session) bool {
+		before := len(s.p.w.clients)
+		s.p.w.clients = slices.DeleteFunc(s.p.w.clients, func(one session) bool {
 			return slices.Contains(roles, role) && !one.opened.IsZero() && one.opened.Before(change)
 		})
-		ended = before - len(s.p.w.sessions)
+		ended = before - len(s.p.w.clients)
 		return nil
 	})
 	return ended, err

@@ -34,7 +34,7 @@ func terminating(r *rotation.Rotation) { r.Policy.TerminateStale = true }
 // occupied opens sessions before the rotation, and one at the end of the restart.
 func occupied(w *world) {
 	old := time.Now().Add(-time.Hour)
-	w.sessions = []session{
+	w.clients = []session{
 		{"nightly", "10.1.0.7", old}, {"nightly", "10.1.0.7", old.Add(-time.Hour)}, {"PgBouncer", "10.1.0.8", old},
 		{"psql", "192.0.2.1", old}, {"shared", "10.0.0.1", old}, {"tunnel", "127.0.0.1", old}, {"socket", "", old},
 	}
@@ -43,7 +43,7 @@ func occupied(w *world) {
 		"10.1.0.8": {Pods: []string{"prod/pool-1"}, Owners: []string{"deployment/pool"}},
 		"10.0.0.1": {Pods: []string{"prod/agent-a", "prod/agent-b"}, Owners: []string{"daemonset/agent", "daemonset/agent"}, Shared: true},
 	}
-	w.hooks["1 Lock.Check 2"] = w.changes(func() { w.sessions = append(w.sessions, session{"nightly", "10.1.0.7", time.Now().Add(time.Hour)}) })
+	w.hooks["1 Lock.Check 2"] = w.changes(func() { w.clients = append(w.clients, session{"nightly", "10.1.0.7", time.Now().Add(time.Hour)}) })
 }
 
 func TestLaggardsAreNamedAndGoOn(t *testing.T) {
@@ -52,8 +52,8 @@ func TestLaggardsAreNamedAndGoOn(t *testing.T) {
 		res, _ := w.run(rotate)
 		expect(t, res, rotation.StatusRotated, 0)
 		w.settled(t, "NewPassword1")
-		if len(res.Laggards) != 6 || len(w.sessions) != 8 {
-			t.Fatalf("%d laggards, %d sessions: %+v", len(res.Laggards), len(w.sessions), res.Laggards)
+		if len(res.Laggards) != 6 || len(w.clients) != 8 {
+			t.Fatalf("%d laggards, %d sessions: %+v", len(res.Laggards), len(w.clients), res.Laggards)
 		}
 		first := res.Laggards[0]
 		if first.Application != "nightly" || first.Sessions != 2 || first.Left != 2 || first.Where != "pod prod/nightly-1 of job/nightly" ||
@@ -80,8 +80,8 @@ func TestLaggardsAreEndedWhereThatIsWanted(t *testing.T) {
 		occupied(w)
 		res, _ := w.run(rotate, terminating)
 		expect(t, res, rotation.StatusRotated, 0)
-		if len(w.sessions) != 1 || !w.sessions[0].opened.After(res.RotatedAt) {
-			t.Errorf("left: %+v", w.sessions)
+		if len(w.clients) != 1 || !w.clients[0].opened.After(res.RotatedAt) {
+			t.Errorf("left: %+v", w.clients)
 		}
 		for _, l := range res.Laggards {
 			if l.Left != 0 || l.Sessions == 0 {
@@ -129,12 +129,12 @@ func TestSessionsHoldNothingUp(t *testing.T) {
 
 func TestHiddenSessionsAreCounted(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.sessions = []session{{application: "secretive"}, {application: "too"}}
+		w.clients = []session{{application: "secretive"}, {application: "too"}}
 		res, _ := w.run(rotate, terminating)
 		expect(t, res, rotation.StatusRotated, 0)
 		warned(t, res, "2 sessions may be from before the change")
-		if len(res.Laggards) != 0 || len(w.sessions) != 2 {
-			t.Errorf("laggards %+v, sessions %+v", res.Laggards, w.sessions)
+		if len(res.Laggards) != 0 || len(w.clients) != 2 {
+			t.Errorf("laggards %+v, sessions %+v", res.Laggards, w.clients)
 		}
 	})
 }
@@ -144,7 +144,7 @@ func TestResumedRotationKnowsWhenThePasswordWasChanged(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.crashAt(t, "1 Served.Set 2")
 		<-time.After(time.Minute)
-		w.sessions = []session{{"app", "10.1.0.7", time.Now()}}
+		w.clients = []session{{"app", "10.1.0.7", time.Now()}}
 		<-time.After(time.Minute)
 		res, _ := w.run(resume)
 		expect(t, res, rotation.StatusRotated, 0)
@@ -160,8 +160,8 @@ func TestTheWayBackLooksAtNoSessions(t *testing.T) {
 		w.sick = func(_, mark string) bool { return !strings.HasSuffix(mark, "-back") }
 		res, _ := w.run(rotate, terminating)
 		expect(t, res, rotation.StatusRolledBack, 1)
-		if len(w.sessions) < 7 || len(res.Laggards) > 0 {
-			t.Errorf("sessions of the password that is back were ended: %+v", w.sessions)
+		if len(w.clients) < 7 || len(res.Laggards) > 0 {
+			t.Errorf("sessions of the password that is back were ended: %+v", w.clients)
 		}
 	})
 }
@@ -184,8 +184,8 @@ func TestEveryPodHasAProof(t *testing.T) {
 			}
 			return p
 		}
-		w.sessions = []session{{"app", "10.1.0.2", time.Now().Add(-time.Hour)}}
-		w.hooks["1 Sessions.Opened 1"] = w.changes(func() { w.sessions = append(w.sessions, session{"app", "10.1.0.1", time.Now()}) })
+		w.clients = []session{{"app", "10.1.0.2", time.Now().Add(-time.Hour)}}
+		w.hooks["1 Sessions.Opened 1"] = w.changes(func() { w.clients = append(w.clients, session{"app", "10.1.0.1", time.Now()}) })
 		res, _ := w.run(rotate)
 		expect(t, res, rotation.StatusRotated, 0)
 		got := append(podsOf(res, inPod), podsOf(res, inPod2)...)

@@ -21,6 +21,24 @@ func TestWorldIsADatabase(t *testing.T) {
 	})
 }
 
+func TestWorldHasTwins(t *testing.T) {
+	rotationtest.TestTwins(t, func(*testing.T) rotationtest.Twins {
+		w := newWorld()
+		one, other := w.process(), w.process()
+		d := rotationtest.Database{Lock: lockPort{one}, Database: databasePort{one}, Other: lockPort{other},
+			Role: role, Current: secret.Credential{User: role, Password: secret.New(birth)}, Cut: one.cut, Keep: secret.New}
+		for _, set := range w.sets {
+			set.pods = nil
+		}
+		return rotationtest.Twins{Database: d, Twins: twinsPort{one}, Retirement: retirementPort{one}, Twin: twin,
+			Session: func(c secret.Credential) func() bool {
+				alive := w.letsIn(c.User, c.Password.Reveal())
+				w.visitors[c.User]++
+				return func() bool { return alive }
+			}}
+	})
+}
+
 func TestWorldIsServed(t *testing.T) {
 	rotationtest.TestServed(t, func(*testing.T) rotationtest.Served {
 		w := newWorld()
@@ -35,14 +53,14 @@ func TestWorldIsServed(t *testing.T) {
 }
 
 func TestWorldIsACopy(t *testing.T) {
-	rotationtest.TestCopy(t, func(*testing.T) rotationtest.Copy {
+	rotationtest.TestCopy(t, func(t *testing.T, check func(*testing.T, rotationtest.Copy)) {
 		w := newWorld()
-		return rotationtest.Copy{Copy: copyPort{w.process(), remote},
+		check(t, rotationtest.Copy{Copy: copyPort{w.process(), remote},
 			First:  secret.Credential{User: role, Password: secret.New("First")},
 			Second: secret.Credential{User: role, Password: secret.New("Second")},
 			Held:   func() secret.Value { return secret.New(w.copies[remote].password) },
 			Want:   func(c secret.Credential) secret.Value { return c.Password },
-		}
+		})
 	})
 }
 
@@ -76,8 +94,8 @@ func TestWorldHasSessions(t *testing.T) {
 		return rotationtest.Sessions{Sessions: sessionsPort{w.process()}, Role: role, Now: time.Now,
 			Open: func(application string) func() bool {
 				one := session{application, "10.1.0.1", time.Now()}
-				w.sessions = append(w.sessions, one)
-				return func() bool { return slices.Contains(w.sessions, one) }
+				w.clients = append(w.clients, one)
+				return func() bool { return slices.Contains(w.clients, one) }
 			}}
 	})
 }

@@ -30,9 +30,8 @@ func (r *run) due() error {
 	case !r.emergency() && (r.served.Credential.Password.IsZero() || len(r.served.Credential.Keys) == 0):
 		return &failure{class: Missing, text: fmt.Sprintf("read %s: it holds no password", r.Served),
 			hint: "put the password of the role into it: a rotation must be able to go back to it"}
-	case r.Role != "" && r.Role != r.served.Credential.User:
-		return &failure{class: Refused, text: fmt.Sprintf("rotate role %q: %s serves role %q", r.Role, r.Served, r.served.Credential.User),
-			hint: "`postgres-role` must name the role that the Secret serves, or be left out"}
+	case r.fits() != nil:
+		return r.fits()
 	case r.done():
 		return &nothing{fmt.Sprintf("this request has made rotation %s already", r.state.ID)}
 	case r.command == rollback:
@@ -73,7 +72,7 @@ func (r *run) age() (time.Duration, string) {
 
 // admit refuses to resume a rotation of other things than this run was given.
 func (r *run) admit() error {
-	rec, base := r.state.Record, r.base(r.served)
+	rec, base := r.state.Record, r.roles.base
 	recreated := r.served.UID != rec.SecretUID && r.served.Epoch == 0
 	switch {
 	case r.command == rollback && r.state.Mode == Emergency:
@@ -81,6 +80,10 @@ func (r *run) admit() error {
 			hint: "finish it with `resume`"}}
 	case base != rec.Base:
 		return otherwise("role", rec.Base, base, "`postgres-role`, `kubernetes-secret`")
+	case r.supersedes() && r.fits() != nil:
+		return r.fits()
+	case rec.Twin != "" && rec.Twin != r.roles.twin:
+		return otherwise("alternate role", rec.Twin, r.roles.twin, "`postgres-alternate-role`")
 	case r.served.UID != rec.SecretUID && !recreated:
 		return otherwise("Secret uid", rec.SecretUID, r.served.UID, "`kubernetes-secret`, `namespace` (if the Secret was recreated: remove its annotation pgrotate.io/epoch)")
 	case r.older():
@@ -135,6 +138,8 @@ func (r *run) decide(ctx context.Context) (string, error) {
 	switch {
 	case len(r.stray) > 0:
 		return "no rotation is begun: copies are mended", nil
+	case r.retiring:
+		return "no rotation is begun: a role is retired", nil
 	case r.state.Phase != Idle && !r.supersedes():
 		return fmt.Sprintf("resuming rotation %s, going %s", r.state.ID, r.state.Phase), nil
 	}
@@ -182,7 +187,7 @@ func (r *run) pending(ctx context.Context) (c secret.Credential, err error) {
 	if r.fresh.IsZero() {
 		r.fresh = r.Generate()
 	}
-	c = secret.Credential{User: r.base(r.served), Password: r.fresh}
+	c = secret.Credential{User: r.target(), Password: r.fresh}
 	c.Verifier, err = r.Database.Verifier(ctx, r.fresh)
 	return c, err
 }
@@ -194,8 +199,18 @@ func (r *run) announce(id string) {
 }
 
 func (r *run) record() Record {
-	rec := Record{Version: recordVersion, Strategy: InPlace, Base: r.base(r.served), SecretUID: r.served.UID,
-		System: r.system, LockedIn: r.lockdb, Targets: r.targets(), Claim: r.state.Record.Claim, Request: r.Request.ID, Ready: r.ready}
+	last := r.state.Record
+	rec := Record{Version: recordVersion, Strategy: InPlace, Base: r.roles.base, SecretUID: r.served.UID,
+		System: r.system, LockedIn: r.lockdb, Targets: r.targets(), Claim: last.Claim, Request: r.Request.ID, Former: last.Former, RetireAt: last.RetireAt, Ready: r.ready}
+	if r.alternates() {
+		rec.Strategy = Alternate
+	}
+	if r.alternates() || last.Twin == r.roles.twin || r.served.Credential.User == r.roles.twin {
+		rec.Twin = r.roles.twin
+	}
+	if r.supersedes() && r.switches() {
+		rec.Former = r.roles.other(r.target()) // the open rotation may have given it a password
+	}
 	for _, w := range r.Workloads {
 		rec.Workloads = append(rec.Workloads, w.String())
 	}
@@ -286,9 +301,12 @@ func (r *run) wayForward() (way, error) {
 	if r.served.RotationID == r.state.ID {
 		stamp.RotatedAt = r.served.RotatedAt
 	}
-	w := way{credential: pending, former: r.state.Previous, stamp: stamp, mark: r.state.ID}
+	w := way{credential: pending, former: r.state.Previous, stamp: stamp, mark: r.state.ID, alternate: r.switches()}
 	if r.state.Mode == Emergency {
 		w.former, w.lockout, w.lenient = r.replaced, true, !r.started
+	}
+	if w.alternate {
+		w.former = secret.Credential{} // of another role, which opens its door until it is retired or revoked
 	}
 	return w, nil
 }
@@ -298,7 +316,7 @@ func (r *run) wayForward() (way, error) {
 func (r *run) wayBack() way {
 	stamp := r.state.Former
 	stamp.Epoch = r.state.Epoch
-	w := way{credential: r.state.Previous, stamp: stamp, mark: r.state.ID + "-back", back: true, lenient: true}
+	w := way{credential: r.state.Previous, stamp: stamp, mark: r.state.ID + "-back", back: true, lenient: true, alternate: r.switches()}
 	if r.state.Record.Restart == "none" {
 		w.mark = ""
 	}

@@ -1,7 +1,6 @@
 package rotation_test
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"runtime/debug"
@@ -9,8 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
-
-	"github.com/pgrotate/pgrotate/internal/rotation"
+	"time"
 )
 
 // go test ./internal/rotation -run EveryFault -v -args -pairs=basic
@@ -26,10 +24,10 @@ func wanted(n int, first, second fault) bool {
 type situation struct {
 	name    string
 	before  func(*world)
-	first   func(*rotation.Rotation, context.Context) rotation.Result
+	first   command
 	sick    func(workload, mark string) bool
 	stop    bool // on-failure
-	recover func(*rotation.Rotation, context.Context) rotation.Result
+	recover command
 }
 
 func situations() []situation {
@@ -46,7 +44,7 @@ func situations() []situation {
 		w.run(rotate)
 	}
 	intruder := func(w *world) { w.intruder = true }
-	return []situation{
+	return append(alternations(), []situation{
 		{"verified, resume", none, rotate, well, false, resume},
 		{"verified, rotate", none, rotate, well, false, rotate},
 		{"verified, on-failure stop", none, rotate, well, true, resume},
@@ -60,6 +58,42 @@ func situations() []situation {
 		{"rollback of a way forward, resume", open, undo, well, false, resume},
 		{"rollback of a rotation, resume", rotated, undo, well, false, resume},
 		{"rollback of a rotation that is not verified, rollback", rotated, undo, forward, false, undo},
+	}...)
+}
+
+// alternations are those in which runs switch roles.
+func alternations() []situation {
+	forward := func(_, mark string) bool { return mark != "" && !strings.HasSuffix(mark, "-back") }
+	well, none := func(string, string) bool { return false }, func(*world) {}
+	alternate := func(before func(*world)) func(*world) {
+		return func(w *world) {
+			w.alternate, w.policy.RetireAfter = true, 24*time.Hour
+			before(w)
+		}
+	}
+	atOnce, intruder := func(w *world) { w.policy.RetireAfter = 0 }, func(w *world) { w.intruder = true }
+	switched, open := func(w *world) { w.run(rotate) }, func(w *world) {
+		w.script["1 Served.Set 2"] = crashAfter
+		w.run(rotate)
+	}
+	returned := func(w *world) { w.run(rotate); w.alternate = false }
+	back := func(w *world) {
+		w.sick = forward
+		w.script["1 Journal.Save 3"] = crashAfter
+		w.run(rotate)
+	}
+	return []situation{
+		{"switched, resume", alternate(none), rotate, well, false, resume},
+		{"switched again, rotate", alternate(switched), rotate, well, false, rotate},
+		{"switched and retired at once, resume", alternate(atOnce), rotate, well, false, resume},
+		{"switched, on-failure stop", alternate(none), rotate, well, true, resume},
+		{"switched and not verified, resume", alternate(switched), rotate, forward, false, resume},
+		{"switched, then in place, resume", alternate(returned), rotate, well, false, resume},
+		{"emergency that switches, resume", alternate(intruder), emergency, well, false, resume},
+		{"emergency that switches over a way forward, resume", alternate(open), emergency, well, false, resume},
+		{"emergency that switches over a way back, rotate", alternate(back), emergency, well, false, rotate},
+		{"rollback of a way forward that switches, resume", alternate(open), undo, well, false, resume},
+		{"rollback of a switch, rollback", alternate(switched), undo, well, false, undo},
 	}
 }
 

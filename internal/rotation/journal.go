@@ -73,6 +73,10 @@ type Record struct {
 	Request string `json:"request,omitempty"` // the one that started the rotation
 	// PreviousUntil is when the kept previous credential is due to be wiped.
 	PreviousUntil *time.Time `json:"previous_until,omitempty"`
+	// Former is a role that still opens a door and is not served any more, until
+	// it is retired at RetireAt or later.
+	Former   string     `json:"former,omitempty"`
+	RetireAt *time.Time `json:"retire_at,omitempty"`
 }
 
 // Stored is a copy and when its store last said that it was updated.
@@ -179,13 +183,15 @@ func (s state) check() error {
 		return damaged(fmt.Errorf("it has version %d, this program writes version %d", s.Record.Version, recordVersion))
 	case s.Phase != Forward && s.Phase != Back:
 		return damaged(fmt.Errorf("it has the unknown phase %q", s.Phase))
-	case s.Mode != Planned && s.Mode != Emergency || s.Record.Strategy != InPlace:
+	case s.Mode != Planned && s.Mode != Emergency || s.Record.Strategy != InPlace && s.Record.Strategy != Alternate:
 		return damaged(fmt.Errorf("mode %q with strategy %q is not known to this version", s.Mode, s.Record.Strategy))
 	case s.ID == "":
 		return damaged(errors.New("the rotation id is missing"))
 	case !complete(s.Pending):
 		return damaged(errors.New("the pending credential is missing"))
-	case s.Pending.User != s.Record.Base:
+	case s.Record.Strategy == Alternate && s.Record.Twin == "":
+		return damaged(errors.New("the name of the twin is missing"))
+	case !s.Record.roles().has(s.Pending.User):
 		return damaged(fmt.Errorf("its credentials are of another role than %q", s.Record.Base))
 	case s.Mode == Emergency:
 		return s.checkEmergency()
@@ -193,11 +199,15 @@ func (s state) check() error {
 		return damaged(errors.New("it is of a planned rotation and holds superseded credentials"))
 	case !complete(s.Previous) || len(s.Previous.Keys) == 0:
 		return damaged(errors.New("the previous credential is missing"))
-	case s.Previous.User != s.Record.Base:
+	case !s.Record.roles().has(s.Previous.User):
 		return damaged(fmt.Errorf("its credentials are of another role than %q", s.Record.Base))
+	case (s.Previous.User == s.Pending.User) == (s.Record.Strategy == Alternate):
+		return damaged(fmt.Errorf("its strategy is %q, and it goes from role %q to role %q", s.Record.Strategy, s.Previous.User, s.Pending.User))
 	}
 	return nil
 }
+
+func (rec Record) roles() pair { return pair{rec.Base, rec.Twin} }
 
 // mostSuperseded is what an open planned rotation holds: pending and previous.
 const mostSuperseded = 2

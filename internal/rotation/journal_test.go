@@ -43,8 +43,13 @@ func drawState(t *rapid.T) state {
 		Previous: drawCredential(t, role),
 		Former:   secret.Stamp{RotationID: text.Draw(t, "former"), RotatedAt: drawTime(t, "rotated at")},
 	}
+	pending := role
+	if rapid.Bool().Draw(t, "alternate") {
+		pending = role + "_alt"
+		s.Record.Strategy, s.Record.Twin, s.Record.Former, s.Record.RetireAt = Alternate, pending, pending, &until
+	}
 	if s.Phase != Idle {
-		s.Pending = drawCredential(t, role)
+		s.Pending = drawCredential(t, pending)
 	}
 	if s.Phase == Forward && rapid.Bool().Draw(t, "emergency") {
 		s.Mode, s.Previous, s.Former = Emergency, secret.Credential{}, secret.Stamp{}

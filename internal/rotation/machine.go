@@ -19,6 +19,7 @@ type run struct {
 	late context.Context // ends a little after the run was told to stop
 	last context.Context // ends a little after late
 
+	roles   pair   // which the rotation is about
 	noted   *note  // how things stood before the lock was awaited
 	system  string // PostgreSQL system identifier
 	lockdb  string // database that the lock lives in
@@ -31,6 +32,7 @@ type run struct {
 	replaced secret.Credential           // what an emergency of this run replaces; it is stored nowhere
 	ready    map[string]secret.Readiness // Health before the rotation, where this run has asked
 	stray    []Copy                      // written by somebody else since the last rotation
+	retiring bool                        // the former role is due, and nothing else is to do
 
 	found   Phase     // of the journal when this turn began
 	started bool      // the open rotation was begun by this run
@@ -82,7 +84,9 @@ func (r *run) turn(ctx context.Context) error {
 		r.step("fence", r.fence),
 		r.step("journal", r.decide),
 		r.forwardOrBack,
+		r.revoke,
 		r.step("commit", r.commit),
+		r.retire,
 		r.next,
 	)
 }
@@ -108,7 +112,10 @@ func (r *run) lock(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	base := r.base(served)
+	if r.roles, err = r.find(ctx, served); err != nil {
+		return "", err
+	}
+	base := r.roles.base
 	if base == "" {
 		return "", &failure{class: Missing, text: fmt.Sprintf("read %s: it holds no user name", r.Served),
 			hint: "put the user name of the role into it, or set `postgres-role`"}
@@ -121,18 +128,6 @@ func (r *run) lock(ctx context.Context) (string, error) {
 }
 
 func (r *run) note() *note { return &note{id: r.state.ID, open: r.state.Phase != Idle} }
-
-// base is the role that the lock is about. A Secret that was recreated without
-// its credential does not say; the journal of an open rotation does.
-func (r *run) base(served secret.Snapshot) string {
-	switch {
-	case r.Role != "":
-		return r.Role
-	case served.Credential.User == "" && r.state.Phase != Idle:
-		return r.state.Record.Base
-	}
-	return served.Credential.User
-}
 
 // busy names the run that holds the lock, as far as the journal knows it.
 func (r *run) busy(ctx context.Context, base string, cause error) error {
@@ -165,7 +160,10 @@ func (r *run) look(ctx context.Context) (string, error) {
 	if r.served, err = r.see(ctx); err != nil {
 		return "", err
 	}
-	r.found, r.stray = r.state.Phase, nil
+	if err := r.same(ctx); err != nil {
+		return "", err
+	}
+	r.found, r.stray, r.retiring = r.state.Phase, nil, false
 	if r.claimed > 0 && r.state.Epoch != r.claimed {
 		return "", &failure{class: Conflict, text: fmt.Sprintf("resume after the lock was lost: %s has taken over", r.state.Owner)}
 	}
@@ -185,6 +183,9 @@ func (r *run) idle(ctx context.Context) error {
 		return err
 	}
 	if r.stray = r.strays(ctx); len(r.stray) > 0 {
+		return nil
+	}
+	if r.retiring = r.retirable(ctx); r.retiring {
 		return nil
 	}
 	return err
@@ -298,6 +299,7 @@ func (r *run) commit(ctx context.Context) (string, error) {
 func (r *run) closed() state {
 	next := r.state
 	next.Phase, next.Pending, next.Superseded, next.Record.Targets = Idle, secret.Credential{}, nil, r.targets()
+	next.Record.Former, next.Record.RetireAt = r.leftover()
 	switch r.state.Phase {
 	case Idle: // copies were mended
 		return next

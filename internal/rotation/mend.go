@@ -40,6 +40,9 @@ func (r *run) moved(ctx context.Context, c Copy) bool {
 
 // mend writes the served credential into the copies that somebody else wrote.
 func (r *run) mend(ctx context.Context) error {
+	if len(r.stray) == 0 {
+		return nil
+	}
 	c := r.served.Credential
 	for _, target := range r.stray {
 		r.warn(fmt.Sprintf("%s was written by somebody else since the last rotation: it holds the served credential again", target))

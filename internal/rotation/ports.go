@@ -62,6 +62,35 @@ type Lockout interface {
 	Open(ctx context.Context, c secret.Credential) (time.Time, error)
 }
 
+// Twins are two login roles that take turns: a base, and a member of it that
+// acts as it.
+type Twins interface {
+	// Member tells whether role is a direct member of base; where one of them does
+	// not exist it is not.
+	Member(ctx context.Context, role, base string) (bool, error)
+	// PlanTwin is Database.Plan for target, the one of base and twin that is not
+	// served. It may be NOLOGIN and without a password, and must have no session;
+	// the twin may be missing, where Create may make it. It changes nothing.
+	PlanTwin(ctx context.Context, base, twin, target string) (change string, warnings []string, err error)
+	// Create makes twin with the settings of base, NOLOGIN and without a password.
+	// It changes nothing where the role exists.
+	Create(ctx context.Context, base, twin string) error
+	// Enable is Database.Set and makes the role LOGIN in the same statement.
+	Enable(ctx context.Context, c secret.Credential) (time.Time, error)
+}
+
+// Retirement closes a login role that is not served any more. Both ways of it
+// need the lock, change nothing where all is so already, and where the role does
+// not exist. Sessions that are open stay.
+type Retirement interface {
+	// Sessions counts those that were opened by logging in as role.
+	Sessions(ctx context.Context, role string) (int, error)
+	// Retire takes the role's password away.
+	Retire(ctx context.Context, role string) error
+	// Revoke is Retire and makes the role NOLOGIN in the same statement.
+	Revoke(ctx context.Context, role string) error
+}
+
 // Served is the Kubernetes Secret that the workloads read.
 type Served interface {
 	fmt.Stringer

@@ -71,7 +71,7 @@ type databasePort struct{ p *process }
 
 func (d databasePort) Plan(ctx context.Context, name string) (string, []string, error) {
 	return "new verifier", nil, d.p.call(ctx, "Database.Plan", func() error {
-		if name != role {
+		if d.p.w.role(name) == nil {
 			return &failed{"refused", "role " + name + " does not exist"}
 		}
 		return nil
@@ -88,10 +88,11 @@ func (d databasePort) Verifier(ctx context.Context, password secret.Value) (v se
 
 func (d databasePort) Stored(ctx context.Context, c secret.Credential) (v secret.Value, err error) {
 	err = d.p.call(ctx, "Database.Stored", func() error {
-		if !d.p.w.opens(c.Password.Reveal()) {
+		l := d.p.w.role(c.User)
+		if l == nil || !l.opens(c.Password.Reveal()) {
 			return &failed{"refused", "the credential does not open the door"}
 		}
-		v = secret.New(d.p.w.accepts)
+		v = secret.New(l.accepts)
 		return d.p.alive()
 	})
 	return v, err
@@ -99,15 +100,18 @@ func (d databasePort) Stored(ctx context.Context, c secret.Credential) (v secret
 
 func (d databasePort) Holds(ctx context.Context, c secret.Credential) (verdict secret.Verdict, err error) {
 	err = d.p.call(ctx, "Database.Holds", func() error {
-		w := d.p.w
-		right := w.opens(c.Password.Reveal())
+		l := d.p.w.role(c.User)
+		if l == nil {
+			return &failed{"refused", "role " + c.User + " does not exist"}
+		}
+		right := l.opens(c.Password.Reveal())
 		if !c.Verifier.IsZero() { // the salt decides, without a login
-			right = w.accepts == c.Verifier.Reveal()
+			right = l.accepts == c.Verifier.Reveal()
 		}
 		switch {
-		case c.User != role || !right:
+		case !right:
 			verdict = secret.No
-		case w.nologin:
+		case l.nologin:
 			verdict = secret.Closed
 		default:
 			verdict = secret.Yes
@@ -120,8 +124,12 @@ func (d databasePort) Holds(ctx context.Context, c secret.Credential) (verdict s
 	return verdict, err
 }
 
-func (d databasePort) Set(ctx context.Context, c secret.Credential) (clock time.Time, err error) {
-	err = d.p.call(ctx, "Database.Set", func() error {
+func (d databasePort) Set(ctx context.Context, c secret.Credential) (time.Time, error) {
+	return d.set(ctx, "Database.Set", c, func(*login) {})
+}
+
+func (d databasePort) set(ctx context.Context, what string, c secret.Credential, more func(*login)) (clock time.Time, err error) {
+	err = d.p.call(ctx, what, func() error {
 		switch err := d.p.alive(); {
 		case err != nil:
 			return err
@@ -130,16 +138,83 @@ func (d databasePort) Set(ctx context.Context, c secret.Credential) (clock time.
 		}
 		clock = time.Now()
 		d.p.w.change(c)
+		more(d.p.w.role(c.User))
 		return nil
 	})
 	return clock, err
 }
 
 func (w *world) change(c secret.Credential) {
-	w.accepts = c.Verifier.Reveal()
-	w.had = append(w.had, c.Password.Reveal())
+	l := w.role(c.User)
+	l.accepts = c.Verifier.Reveal()
+	l.had = append(l.had, c.Password.Reveal())
 	w.changed = time.Now()
 	w.writes++
+}
+
+type twinsPort struct{ p *process }
+
+func (t twinsPort) Member(ctx context.Context, name, base string) (member bool, err error) {
+	err = t.p.call(ctx, "Twins.Member", func() error {
+		member = name == twin && base == role && t.p.w.twin != nil
+		return nil
+	})
+	return member, err
+}
+
+func (t twinsPort) PlanTwin(ctx context.Context, base, other, target string) (string, []string, error) {
+	return "new verifier", nil, t.p.call(ctx, "Twins.PlanTwin", func() error {
+		if base != role || target != base && target != other {
+			return &failed{"refused", "role " + base + " does not exist"}
+		}
+		return nil
+	})
+}
+
+func (t twinsPort) Create(ctx context.Context, base, name string) error {
+	return t.p.call(ctx, "Twins.Create", func() error {
+		if err := t.p.alive(); err != nil || t.p.w.twin != nil {
+			return err
+		}
+		t.p.w.twin = &login{nologin: true}
+		t.p.w.writes++
+		return nil
+	})
+}
+
+func (t twinsPort) Enable(ctx context.Context, c secret.Credential) (time.Time, error) {
+	return databasePort(t).set(ctx, "Twins.Enable", c, func(l *login) { l.nologin = false })
+}
+
+type retirementPort struct{ p *process }
+
+func (t retirementPort) Sessions(ctx context.Context, name string) (n int, err error) {
+	err = t.p.call(ctx, "Retirement.Sessions", func() error {
+		n = t.p.w.sessions(name)
+		return nil
+	})
+	return n, err
+}
+
+func (t retirementPort) Retire(ctx context.Context, name string) error {
+	return t.close(ctx, "Retirement.Retire", name, func(l *login) {})
+}
+
+func (t retirementPort) Revoke(ctx context.Context, name string) error {
+	return t.close(ctx, "Retirement.Revoke", name, func(l *login) { l.nologin, l.burnt = true, slices.Clone(l.had) })
+}
+
+func (t retirementPort) close(ctx context.Context, what, name string, more func(*login)) error {
+	return t.p.call(ctx, what, func() error {
+		l := t.p.w.role(name)
+		if err := t.p.alive(); err != nil || l == nil {
+			return err
+		}
+		l.accepts = ""
+		more(l)
+		t.p.w.writes++
+		return nil
+	})
 }
 
 type lockoutPort struct{ p *process }
@@ -159,14 +234,14 @@ func (l lockoutPort) Break(ctx context.Context, base string) error {
 
 func (l lockoutPort) Close(ctx context.Context, c secret.Credential) (time.Time, error) {
 	return l.alter(ctx, "Lockout.Close", c, func() {
-		w := l.p.w
-		w.nologin = true
-		w.burnt = slices.DeleteFunc(slices.Clone(w.had), func(p string) bool { return p == c.Password.Reveal() })
+		shut := l.p.w.role(c.User)
+		shut.nologin = true
+		shut.burnt = slices.DeleteFunc(slices.Clone(shut.had), func(p string) bool { return p == c.Password.Reveal() })
 	})
 }
 
 func (l lockoutPort) Open(ctx context.Context, c secret.Credential) (time.Time, error) {
-	return l.alter(ctx, "Lockout.Open", c, func() { l.p.w.nologin = false })
+	return l.alter(ctx, "Lockout.Open", c, func() { l.p.w.role(c.User).nologin = false })
 }
 
 func (l lockoutPort) alter(ctx context.Context, what string, c secret.Credential, login func()) (clock time.Time, err error) {
@@ -181,7 +256,7 @@ func (l lockoutPort) alter(ctx context.Context, what string, c secret.Credential
 		login()
 		l.p.w.change(c)
 		if l.p.w.intruder {
-			l.p.w.accepts = l.p.w.verifier("evil")
+			l.p.w.role(c.User).accepts = l.p.w.verifier("evil")
 		}
 		return nil
 	})
@@ -401,7 +476,7 @@ func (l workloadPort) roll(ctx context.Context, seen, mark string) error {
 		}
 		w.restart(l.name, mark)
 		for _, p := range w.sets[l.name].pods {
-			if !w.opens(p.password) || w.sick(l.name, mark) {
+			if !w.letsIn(p.user, p.password) || w.sick(l.name, mark) {
 				return &failed{"unhealthy", l.name + " did not come up"}
 			}
 		}

@@ -35,6 +35,9 @@ func (r *run) lookOnly(ctx context.Context) (string, error) {
 	if r.state, err = r.read(ctx); err != nil {
 		return "", err
 	}
+	if err := r.same(ctx); err != nil {
+		return "", err
+	}
 	r.noted, r.found = r.note(), r.state.Phase
 	if r.state.Phase != Idle {
 		fate := "resumes"
@@ -50,12 +53,13 @@ func (r *run) lookOnly(ctx context.Context) (string, error) {
 // all targets at once, and changes nothing. A rotation that is open already is
 // only asked whether the database can be judged: it has to end, not to begin.
 func (r *run) preflight(ctx context.Context) (string, error) {
-	role := r.base(r.served)
 	switch {
 	case len(r.stray) > 0:
 		return "only copies are written", nil
+	case r.retiring:
+		return "only a role is retired", nil
 	case r.state.Phase != Idle:
-		_, warnings, err := r.planDatabase(ctx, role)
+		warnings, err := r.planOpen(ctx)
 		r.warn(warnings...)
 		return "the database can be judged", errors.Join(err, r.Undiscovered)
 	case r.command == rollback:
@@ -63,18 +67,14 @@ func (r *run) preflight(ctx context.Context) (string, error) {
 	case r.fresh.IsZero():
 		r.fresh = r.Generate()
 	}
-	lines := r.ask(ctx, r.questions(role))
+	lines := r.ask(ctx, r.questions())
 	if r.emergency() {
 		r.regardless(lines)
 	}
 	r.keepPlan(lines)
-	errs := []error{r.Undiscovered}
-	for _, line := range lines {
-		r.warn(line.Warnings...)
-		errs = append(errs, line.Err)
-	}
-	errs = append(errs, r.servedOpens(ctx, lines[0].Err))
-	return plural(len(lines), "target", "targets") + " checked, nothing speaks against it", errors.Join(errs...)
+	warnings, err := told(lines)
+	r.warn(warnings...)
+	return plural(len(lines), "target", "targets") + " checked, nothing speaks against it", errors.Join(r.Undiscovered, err, r.servedOpens(ctx, lines[0].Err))
 }
 
 // planDatabase asks for the rights that the rotation takes, the open one's or
@@ -95,15 +95,14 @@ type question struct {
 }
 
 // questions lists the targets in the order of the runbook.
-func (r *run) questions(role string) []question {
-	next := secret.Credential{User: role, Password: r.fresh}
-	all := []question{
-		{"database", fmt.Sprintf("role %q", role), func(ctx context.Context) (string, []string, error) { return r.planDatabase(ctx, role) }},
+func (r *run) questions() []question {
+	next := secret.Credential{User: r.target(), Password: r.fresh}
+	all := append(r.databaseQuestions(), []question{
 		{"journal", r.Journal.String(), func(ctx context.Context) (string, []string, error) {
 			return "written before the first change", nil, r.Journal.Plan(ctx)
 		}},
 		{"served Secret", r.Served.String(), func(ctx context.Context) (string, []string, error) { return r.Served.Plan(ctx, next) }},
-	}
+	}...)
 	for _, target := range r.ClusterCopies {
 		all = append(all, copyQuestion("cluster copies", target, next))
 	}
@@ -113,7 +112,85 @@ func (r *run) questions(role string) []question {
 	for _, target := range r.RemoteCopies {
 		all = append(all, copyQuestion("GitHub", target, next))
 	}
-	return append(all, r.bystanders(role)...)
+	return append(all, r.bystanders()...)
+}
+
+// databaseQuestions begin with the served role: whether what it has can be judged.
+func (r *run) databaseQuestions() []question {
+	served, target := r.served.Credential.User, r.target()
+	if !r.alternates() {
+		return []question{{"database", fmt.Sprintf("role %q", target), func(ctx context.Context) (string, []string, error) { return r.planDatabase(ctx, target) }}}
+	}
+	return []question{
+		{"database", fmt.Sprintf("role %q", served), func(ctx context.Context) (string, []string, error) { return r.planFormer(ctx, served) }},
+		{"database", fmt.Sprintf("role %q", target), func(ctx context.Context) (string, []string, error) { return r.planTarget(ctx, target) }},
+	}
+}
+
+// planFormer asks about the role that is switched away from.
+func (r *run) planFormer(ctx context.Context, role string) (change string, warnings []string, err error) {
+	if _, warnings, err = r.planDatabase(ctx, role); err != nil {
+		return "", warnings, err
+	}
+	if r.emergency() {
+		return "closed (NOLOGIN, no password), and its sessions ended, when the other role is in use everywhere", warnings, nil
+	}
+	return fmt.Sprintf("goes on logging in; retired %s later at the earliest, when it has no session", r.Policy.RetireAfter), warnings, nil
+}
+
+// planTarget asks about the role that is switched to. A role that opens its door
+// with what a rollback brings back is left as it is; any other must have no
+// session: whoever has one may log in again, with the password that it had. An
+// emergency ends them.
+func (r *run) planTarget(ctx context.Context, role string) (change string, warnings []string, err error) {
+	if r.command == rollback {
+		if verdict, _ := r.holds(ctx, r.state.Previous); verdict == secret.Yes {
+			return "logs in already", nil, nil
+		}
+	}
+	change, warnings, err = r.Twins.PlanTwin(ctx, r.roles.base, r.roles.twin, role)
+	if r.emergency() || err != nil {
+		return change, warnings, err
+	}
+	if err := r.unused(ctx, role); err != nil {
+		return "", warnings, err
+	}
+	return change, warnings, nil
+}
+
+func (r *run) unused(ctx context.Context, role string) error {
+	n, err := r.sessions(ctx, role)
+	if err != nil || n == 0 {
+		return err
+	}
+	return &failure{class: Refused, text: fmt.Sprintf("give role %q a new password: %s logged in as it, and may have to log in again with the one that it has", role, plural(n, "session is", "sessions are")),
+		hint: "find them in pg_stat_activity (usename), restart what they belong to so that it reads the served Secret, then run again"}
+}
+
+// planOpen asks whether the database can be judged for the open rotation, or
+// for the emergency that replaces it.
+func (r *run) planOpen(ctx context.Context) (warnings []string, err error) {
+	pending := r.state.Pending.User
+	switch {
+	case r.supersedes():
+		return told(r.ask(ctx, r.databaseQuestions()))
+	case !r.switches():
+		_, warnings, err = r.planDatabase(ctx, pending)
+	case r.state.Mode == Emergency:
+		_, warnings, err = r.planDatabase(ctx, r.roles.other(pending))
+	default:
+		_, warnings, err = r.Twins.PlanTwin(ctx, r.roles.base, r.roles.twin, pending)
+	}
+	return warnings, err
+}
+
+// told joins what the lines warn of, and what speaks against them.
+func told(lines []Line) (warnings []string, err error) {
+	var errs []error
+	for _, line := range lines {
+		warnings, errs = append(warnings, line.Warnings...), append(errs, line.Err)
+	}
+	return warnings, errors.Join(errs...)
 }
 
 func copyQuestion(step string, target Copy, next secret.Credential) question {

@@ -39,7 +39,7 @@ func (f fault) String() string {
 
 // fits tells whether the fault can happen to the call.
 func (f fault) fits(call string) bool {
-	database := strings.Contains(call, " Database.") || strings.Contains(call, " Lock.Check") || strings.Contains(call, " Lockout.") ||
+	database := strings.Contains(call, " Database.") || strings.Contains(call, " Lock.Check") || strings.Contains(call, " Lockout.") || strings.Contains(call, " Twins.") || strings.Contains(call, " Retirement.") ||
 		strings.Contains(call, " Standbys.") || strings.Contains(call, " Sessions.")
 	switch f {
 	case cutBefore, cutAfter:
@@ -80,8 +80,11 @@ func (w *world) process() *process {
 	return &process{w: w, name: strconv.Itoa(w.processes), seen: map[string]int{}, wrote: map[string]time.Time{}, stop: func() {}}
 }
 
+// command is what a process is told to do.
+type command = func(*rotation.Rotation, context.Context) rotation.Result
+
 // run lets a new process do one thing, and tells whether it lived to see its end.
-func (w *world) run(do func(*rotation.Rotation, context.Context) rotation.Result, inputs ...func(*rotation.Rotation)) (res rotation.Result, ended bool) {
+func (w *world) run(do command, inputs ...func(*rotation.Rotation)) (res rotation.Result, ended bool) {
 	p := w.process()
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
@@ -115,13 +118,16 @@ func emergency(r *rotation.Rotation, ctx context.Context) rotation.Result {
 }
 
 func (p *process) rotation() *rotation.Rotation {
-	w := p.w
+	w, strategy := p.w, rotation.InPlace
+	if w.alternate {
+		strategy = rotation.Alternate
+	}
 	return &rotation.Rotation{
-		Lock: lockPort{p}, Database: databasePort{p}, Lockout: lockoutPort{p}, Journal: journalPort{p}, Served: servedPort{p},
-		ClusterCopies: []rotation.Copy{copyPort{p, cluster}},
-		RemoteCopies:  []rotation.Copy{copyPort{p, remote}},
-		Workloads:     []rotation.Workload{workloadPort{p, inPod}, workloadPort{p, inPod2}},
-		Standbys:      standbysPort{p}, Sessions: sessionsPort{p}, Addresses: addressesPort{p}, Health: healthPort{p},
+		Lock: lockPort{p}, Database: databasePort{p}, Lockout: lockoutPort{p}, Twins: twinsPort{p}, Retirement: retirementPort{p}, Journal: journalPort{p}, Served: servedPort{p},
+		Strategy: strategy, ClusterCopies: []rotation.Copy{copyPort{p, cluster}},
+		RemoteCopies: []rotation.Copy{copyPort{p, remote}},
+		Workloads:    []rotation.Workload{workloadPort{p, inPod}, workloadPort{p, inPod2}},
+		Standbys:     standbysPort{p}, Sessions: sessionsPort{p}, Addresses: addressesPort{p}, Health: healthPort{p},
 		Keep: secret.New,
 		Generate: func() secret.Value {
 			w.mu.Lock()

@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"slices"
@@ -27,7 +28,8 @@ const (
 // Result is what a run did. It holds no secret.
 type Result struct {
 	Status     Status
-	Mode       Mode // of the rotation that was made or is open, else of what was asked for
+	Mode       Mode   // of the rotation that was made or is open, else of what was asked for
+	Strategy   string // likewise
 	RotationID string
 	Username   string
 	RotatedAt  time.Time // database clock
@@ -47,10 +49,13 @@ type Result struct {
 	Targets       []Line // what a run that left a rotation open has to write and restart: step and name only
 	Warnings      []string
 	Laggards      []Laggard
-	Lingering     []string // what a new password does not take away from whoever had the compromised one
-	Requested     bool     // the way back was asked for
-	Undone        string   // the rotation that a rollback has undone, or is undoing
-	Err           error    // what stopped the run, or turned it back
+	Lingering     []string  // what a new password does not take away from whoever had the compromised one
+	Requested     bool      // the way back was asked for
+	FormerRole    string    // still opens a door, and is not served any more
+	RetireAt      time.Time // when it may be retired
+	Retired       string    // role that this run has retired
+	Undone        string    // the rotation that a rollback has undone, or is undoing
+	Err           error     // what stopped the run, or turned it back
 }
 
 // StepResult is one step as it ended.
@@ -106,6 +111,10 @@ func (r *run) finish(err error) Result {
 	if res.Mode = r.state.Mode; res.Mode == "" || !r.unfinished() && res.RotationID == "" {
 		res.Mode = r.asked()
 	}
+	if res.Strategy = r.state.Record.Strategy; res.Strategy == "" || !r.unfinished() && res.RotationID == "" {
+		res.Strategy = cmp.Or(r.Strategy, InPlace)
+	}
+	r.doors()
 	if r.started || r.unfinished() {
 		res.Undone = r.state.Record.Undoes
 	}
@@ -177,6 +186,9 @@ func (r *run) conclude(turned Phase) {
 	switch turned {
 	case Idle:
 		r.result.Status, r.result.Reason = StatusUnchanged, "only copies that somebody else had written were written again"
+		if r.retiring {
+			r.result.Reason = "only the role that was served before was to be retired"
+		}
 		return
 	case Back:
 		r.result.Requested = r.command == rollback && r.because == nil && r.state.Record.Undoes == ""

@@ -27,7 +27,7 @@ func (r *run) undoable() error {
 		return undo("the password before rotation %q was not kept (`keep-previous`)", r.state.ID)
 	case r.Now().After(*until):
 		return undo("the password before rotation %q was kept until %s only (`keep-previous`)", r.state.ID, until.UTC().Format(time.RFC3339))
-	case r.state.Previous.User != r.served.Credential.User:
+	case r.state.Previous.User != r.served.Credential.User && !(r.switches() && r.roles.has(r.state.Previous.User)):
 		return undo("the kept password is of role %q, and %s serves role %q", r.state.Previous.User, r.Served, r.served.Credential.User)
 	}
 	return nil

@@ -25,8 +25,11 @@ const (
 	Emergency Mode = "emergency"
 )
 
-// InPlace changes the password of the role that is served.
-const InPlace = "in-place"
+// The strategies.
+const (
+	InPlace   = "in-place"  // changes the password of the role that is served
+	Alternate = "alternate" // gives the other one of two login roles a new password, and serves that
+)
 
 // Request is who asks for a rotation.
 type Request struct {
@@ -41,6 +44,7 @@ type Policy struct {
 	GoBack         bool          // on a definite failure; else stop and leave it to Resume
 	MinimumAge     time.Duration // younger passwords are left alone; 0: none is too young
 	KeepPrevious   time.Duration // how long the former password is kept after a rotation; 0: not at all
+	RetireAfter    time.Duration // how long the former role goes on logging in after a rotation that switched roles
 	LockTimeout    time.Duration
 	Timeout        time.Duration // of the whole run
 	RolloutTimeout time.Duration // of one workload; kept in reserve for the way back
@@ -50,9 +54,12 @@ type Policy struct {
 // Rotation is everything that one rotation needs.
 type Rotation struct {
 	Mode          Mode       // of the rotation that is asked for; empty: Planned
+	Strategy      string     // of the rotation that is asked for; empty: InPlace
 	Lock          Lock       // required
 	Database      Database   // required
 	Lockout       Lockout    // required for an emergency, and to resume one
+	Twins         Twins      // required
+	Retirement    Retirement // required
 	Journal       Journal    // required
 	Served        Served     // required
 	ClusterCopies []Copy     // written before the pods restart
@@ -68,8 +75,12 @@ type Rotation struct {
 	// Undiscovered is why Workloads is not complete. It ends a run before the
 	// first write, together with everything else that the preflight finds.
 	Undiscovered error
-	// Role is the role to rotate; empty: the user that is served.
+	// Role is the role to rotate, also where its twin is served; empty: the user
+	// that is served, or the one that this is the twin of.
 	Role string
+	// AlternateRole is the twin of Role; empty: the one that the journal knows, or
+	// Role with "_alt" behind it. It needs Role.
+	AlternateRole string
 
 	Keep     func(string) secret.Value // required: the Keeper's
 	Generate func() secret.Value       // required: a new password

@@ -17,6 +17,7 @@ type way struct {
 	stamp      secret.Stamp
 	mark       string // of the restart; empty: nobody is restarted
 	back       bool
+	alternate  bool // the role of credential is not the one that was served before
 	lockout    bool // the former password is compromised: nobody gets in while it is exchanged
 	lenient    bool // workloads that stay unhealthy are named and stop nothing: the stores have to agree
 }
@@ -46,6 +47,9 @@ func (r *run) apply(ctx context.Context, w way) error {
 func (r *run) open(w way) action {
 	return func(ctx context.Context) (string, error) {
 		c := w.credential
+		if err := r.twinned(ctx, w); err != nil {
+			return "", err
+		}
 		switch verdict, err := r.holds(ctx, c); verdict {
 		case secret.Yes:
 			r.shuts(w)
@@ -74,7 +78,7 @@ func (r *run) alter(ctx context.Context, w way) (string, error) {
 		return "", fmt.Errorf("change the password of role %q: %w", w.credential.User, context.Cause(ctx))
 	}
 	r.sent = r.Now()
-	changed, err := r.set(r.late, w.credential)
+	changed, err := r.set(r.late, w)
 	if err != nil {
 		if ClassOf(err) == Refused {
 			r.sent = time.Time{}
@@ -87,9 +91,13 @@ func (r *run) alter(ctx context.Context, w way) (string, error) {
 }
 
 // set sends ALTER ROLE and gives up on a server that does not answer.
-func (r *run) set(ctx context.Context, c secret.Credential) (changed time.Time, err error) {
+func (r *run) set(ctx context.Context, w way) (changed time.Time, err error) {
+	alter := r.Database.Set
+	if w.enables() {
+		alter = r.Twins.Enable
+	}
 	err = limited(ctx, func(ctx context.Context) error {
-		changed, err = r.Database.Set(ctx, c)
+		changed, err = alter(ctx, w.credential)
 		return err
 	})
 	return changed, err
@@ -98,9 +106,21 @@ func (r *run) set(ctx context.Context, c secret.Credential) (changed time.Time, 
 // shuts notes when the former password stopped opening the door, where it was
 // this run that changed it.
 func (r *run) shuts(w way) {
-	if !w.back && r.shut.IsZero() {
+	if !w.back && !w.alternate && r.shut.IsZero() {
 		r.shut = r.sent
 	}
+}
+
+// enables tells that the role is one which nobody uses, and may be NOLOGIN: it was
+// just made, or an emergency has closed it.
+func (w way) enables() bool { return w.alternate && !w.back }
+
+// twinned makes the twin where it is the one to be brought in.
+func (r *run) twinned(ctx context.Context, w way) error {
+	if !w.enables() || w.credential.User != r.roles.twin {
+		return nil
+	}
+	return limited(ctx, func(ctx context.Context) error { return r.Twins.Create(ctx, r.roles.base, r.roles.twin) })
 }
 
 // holds asks the oracle again while it does not know.
@@ -120,8 +140,12 @@ func closed(role string) error {
 // foreign looks for a password that is neither the pending nor the previous
 // one. On the way back it must not be overwritten: somebody set it for a
 // reason. On the way forward it is overwritten, which is said: whoever set it
-// locked the served credential out already.
+// locked the served credential out already. A role that nobody uses may have had
+// any.
 func (r *run) foreign(ctx context.Context, w way) error {
+	if w.enables() {
+		return nil
+	}
 	other := r.state.Pending
 	if !w.back {
 		other = r.state.Previous
@@ -174,10 +198,10 @@ func (r *run) stamped(w way) secret.Stamp {
 // it is, the next run finds it as before ALTER ROLE. After a conflict the
 // database is somebody else's matter.
 func (r *run) closeGap(cause error) error {
-	if !r.Policy.GoBack || r.state.Mode != Planned || r.state.Phase != Forward || r.sent.IsZero() || !r.untouched() || ClassOf(cause) == Conflict {
+	if !r.Policy.GoBack || r.switches() || r.state.Mode != Planned || r.state.Phase != Forward || r.sent.IsZero() || !r.untouched() || ClassOf(cause) == Conflict {
 		return nil
 	}
-	if _, err := r.set(r.last, r.state.Previous); err != nil {
+	if _, err := r.set(r.last, way{credential: r.state.Previous, back: true}); err != nil {
 		return &failure{class: Unavailable, text: fmt.Sprintf("put the former password back: %v", err)}
 	}
 	r.measure()

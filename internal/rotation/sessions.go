@@ -34,10 +34,10 @@ func (r *run) aftermath(w way) task {
 		return skip
 	}
 	return r.step("sessions", func(ctx context.Context) (string, error) {
-		if w.lockout {
+		if r.state.Mode == Emergency {
 			r.behind(ctx, w.credential)
 		}
-		opened, err := r.sessionsOf(ctx, r.roles(w))
+		opened, err := r.sessionsOf(ctx, r.involved(w))
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return "", fmt.Errorf("look at the open sessions: %w", context.Cause(ctx))
@@ -48,7 +48,7 @@ func (r *run) aftermath(w way) task {
 		if err := r.testify(w.credential.User, opened); err != nil {
 			return "", err
 		}
-		return r.settle(ctx, r.roles(w), opened), nil
+		return r.settle(ctx, r.involved(w), opened), nil
 	})
 }
 

@@ -17,7 +17,7 @@ const replayTime = time.Minute
 // earlier and logs in at one of them would be refused. An emergency restarts at
 // once and looks at its end.
 func (r *run) replayed(w way) task {
-	if w.mark == "" || w.lockout {
+	if w.mark == "" || r.state.Mode == Emergency {
 		return skip
 	}
 	return r.step("standbys", func(ctx context.Context) (string, error) {

@@ -18,6 +18,7 @@ import (
 
 const (
 	role    = "alfred_user"
+	twin    = "alfred_user_alt"
 	birth   = "OldPassword"
 	inPod   = "deployment/core"
 	inPod2  = "deployment/ingest"
@@ -30,11 +31,11 @@ const (
 type world struct {
 	mu sync.Mutex
 
-	// The database: one role, and the advisory lock that lives in a session.
-	accepts string // the stored verifier
-	nologin bool
-	had     []string // every password that was ever set
-	burnt   []string // those that an emergency has shut out
+	// The database: one login role or two, and the advisory lock that lives in a
+	// session.
+	login
+	twin     *login         // nil: it does not exist
+	visitors map[string]int // sessions by role, beside those of the pods
 	// intruder is a session of whoever knows the password: when an emergency
 	// changes it, it sets one of its own.
 	intruder bool
@@ -43,7 +44,7 @@ type world struct {
 	salts    int
 	changed  time.Time     // when the password was last
 	replay   time.Duration // how far a standby is behind; 0: not at all
-	sessions []session
+	clients  []session
 	ticks    int // of the stores' clocks: no two writes at the same time
 
 	// The cluster.
@@ -71,6 +72,7 @@ type world struct {
 	system    string
 	lockdb    string
 	rollout   time.Duration // how long a restart takes
+	alternate bool          // the runs' strategy; else in-place
 	alone     string        // the workload that is listed and never restarted
 	latency   time.Duration // how long every call takes
 	stopped   time.Time     // when a run was told to stop
@@ -78,6 +80,14 @@ type world struct {
 	late      []func() // requests that are still under way
 	highest   [2]int64 // epochs seen in the journal and in the served Secret
 	broken    []string // invariants that did not hold
+}
+
+// login is a role.
+type login struct {
+	accepts string // the stored verifier; empty: it has none
+	nologin bool
+	had     []string // every password that was ever set
+	burnt   []string // those that an emergency has shut out
 }
 
 type servedSecret struct {
@@ -92,7 +102,7 @@ type podSet struct {
 	pods []pod
 }
 
-type pod struct{ mark, password string }
+type pod struct{ mark, user, password string }
 
 type copied struct {
 	user, password string
@@ -101,8 +111,8 @@ type copied struct {
 
 func newWorld() *world {
 	w := &world{
-		freed:  make(chan struct{}),
-		locks:  map[string]*process{},
+		freed: make(chan struct{}),
+		locks: map[string]*process{}, visitors: map[string]int{},
 		sets:   map[string]*podSet{},
 		copies: map[string]copied{},
 		sick:   func(string, string) bool { return false },
@@ -116,7 +126,7 @@ func newWorld() *world {
 	w.accepts, w.had = w.verifier(birth), []string{birth}
 	w.createSecret(birth)
 	for _, name := range []string{inPod, inPod2} {
-		w.sets[name] = &podSet{pods: []pod{{password: birth}, {password: birth}}}
+		w.sets[name] = &podSet{pods: []pod{{"", role, birth}, {"", role, birth}}}
 	}
 	for _, name := range []string{cluster, remote} {
 		w.copies[name] = copied{user: role, password: birth, at: w.tick()}
@@ -151,10 +161,48 @@ func salted(salt, password string) string {
 	return "SCRAM$" + salt + "$" + strconv.FormatUint(hash.Sum64(), 16)
 }
 
-// opens tells whether the database accepts the password, NOLOGIN or not.
+// opens tells whether the database accepts the password of the served role,
+// NOLOGIN or not.
 func (w *world) opens(password string) bool {
-	parts := strings.Split(w.accepts, "$")
-	return len(parts) == 3 && w.accepts == salted(parts[1], password)
+	if w.served != nil && w.served.keys["username"] == twin && w.twin != nil {
+		return w.twin.opens(password)
+	}
+	return w.login.opens(password)
+}
+
+func (l *login) opens(password string) bool {
+	parts := strings.Split(l.accepts, "$")
+	return len(parts) == 3 && l.accepts == salted(parts[1], password)
+}
+
+// role returns what the database has of a name; nil: nothing.
+func (w *world) role(name string) *login {
+	switch name {
+	case role:
+		return &w.login
+	case twin:
+		return w.twin
+	}
+	return nil
+}
+
+// letsIn tells whether a pod that was given the credential can log in.
+func (w *world) letsIn(user, password string) bool {
+	l := w.role(user)
+	return l != nil && !l.nologin && l.opens(password)
+}
+
+// sessions are those of the pods, which log in when they start, and others.
+func (w *world) sessions(name string) int {
+	n := w.visitors[name]
+	for _, set := range w.sets {
+		for _, p := range set.pods {
+			if p.user == name {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 func (w *world) free(p *process) {
@@ -176,7 +224,9 @@ func (w *world) check(after string) {
 		w.broken = append(w.broken, fmt.Sprintf("after %s: ", after)+fmt.Sprintf(format, args...))
 	}
 	known := w.journaled()
+	user := role
 	if w.served != nil {
+		user = w.served.keys["username"]
 		known = append(known, w.served.keys["password"])
 		if w.phase() == "idle" && !w.opens(w.served.keys["password"]) {
 			bad("I2 the served password does not log in and no journal is open")
@@ -189,12 +239,15 @@ func (w *world) check(after string) {
 		}
 		w.highest[1] = w.served.stamp.Epoch
 	}
-	if !w.nologin && !slices.ContainsFunc(known, w.opens) {
+	if l := w.role(user); l != nil && !l.nologin && !slices.ContainsFunc(known, l.opens) {
 		bad("I1 the password that the database accepts is stored nowhere")
 	}
-	if !w.nologin && slices.ContainsFunc(w.burnt, w.opens) {
-		bad("I3 a compromised password opens the door again")
+	for _, name := range []string{role, twin} {
+		if l := w.role(name); l != nil && !l.nologin && slices.ContainsFunc(l.burnt, l.opens) {
+			bad("I3 a compromised password of %q opens the door again", name)
+		}
 	}
+	w.checkAlternate(bad)
 	if w.journal.Annotations["pgrotate.io/mode"] == "emergency" && !w.journal.Data["previous"].IsZero() {
 		bad("I3 the journal of an emergency holds a previous password")
 	}
@@ -203,6 +256,33 @@ func (w *world) check(after string) {
 		bad("the epoch of the journal went down")
 	}
 	w.highest[0] = epoch
+}
+
+// checkAlternate looks at what holds where roles alternate and nobody has to be
+// shut out: the served credential logs in at every instant (I2), so does every
+// one that a pod was given (I6), and a role that opens its door beside the served
+// one is going to be closed (I7).
+func (w *world) checkAlternate(bad func(string, ...any)) {
+	record := w.journal.Annotations["pgrotate.io/record"]
+	switching := strings.Contains(record, `"strategy":"alternate"`) || w.phase() == "idle"
+	if !w.alternate || !switching || w.served == nil || len(w.burnt) > 0 || w.twin != nil && len(w.twin.burnt) > 0 {
+		return
+	}
+	user := w.served.keys["username"]
+	if !w.letsIn(user, w.served.keys["password"]) {
+		bad("I2 the served credential does not log in")
+	}
+	for name, set := range w.sets {
+		for _, p := range set.pods {
+			if !w.letsIn(p.user, p.password) {
+				bad("I6 a pod of %q has a credential that does not log in", name)
+			}
+		}
+	}
+	other := map[string]string{role: twin, twin: role}[user]
+	if l := w.role(other); w.phase() == "idle" && l != nil && !l.nologin && l.accepts != "" && !strings.Contains(record, `"former":"`+other+`"`) {
+		bad("I7 role %q opens its door, and nobody is going to retire it", other)
+	}
 }
 
 func (w *world) phase() string {
@@ -236,24 +316,24 @@ func (w *world) unsettled() []string {
 	if w.phase() != "idle" || !w.journal.Data["pending"].IsZero() || !w.journal.Data["superseded"].IsZero() {
 		bad = append(bad, "the journal is "+w.phase())
 	}
-	if w.nologin {
+	user, password := w.served.keys["username"], w.served.keys["password"]
+	if l := w.role(user); l == nil || l.nologin {
 		bad = append(bad, "the role is left closed")
 	}
-	password := w.served.keys["password"]
 	if !w.opens(password) {
 		bad = append(bad, "the served password does not log in")
 	}
-	if !strings.Contains(w.served.keys["url"], ":"+password+"@") {
+	if !strings.Contains(w.served.keys["url"], "//"+user+":"+password+"@") {
 		bad = append(bad, "the served url has another password")
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.copies)) {
-		if w.copies[name].password != password {
+		if w.copies[name].password != password || w.copies[name].user != user {
 			bad = append(bad, name+" differs")
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.sets)) {
 		for _, p := range w.sets[name].pods {
-			if p.password != password {
+			if p.password != password || p.user != user {
 				bad = append(bad, "a pod of "+name+" has another password")
 			}
 		}
@@ -273,7 +353,7 @@ func (w *world) restart(name, mark string) {
 	set.mark = mark
 	for i := range set.pods {
 		if set.pods[i].mark != mark {
-			set.pods[i] = pod{mark, w.served.keys["password"]}
+			set.pods[i] = pod{mark, w.served.keys["username"], w.served.keys["password"]}
 			w.writes++
 		}
 	}

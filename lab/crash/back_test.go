@@ -20,7 +20,12 @@ func (c turn) String() string { return c.at.String() + " of the way back" }
 
 // back kills the process at every request of the way back; one resume ends it.
 func (s *suite) back(t *testing.T) {
-	m := modes()[0]
+	for _, m := range modes()[:2] { // an emergency has none
+		t.Run(m.name, func(t *testing.T) { s.wayBack(t, m) })
+	}
+}
+
+func (s *suite) wayBack(t *testing.T, m mode) {
 	var all []turn
 	for _, c := range s.turned(t, m) {
 		all = append(all, turn{c})
@@ -38,7 +43,7 @@ func (s *suite) back(t *testing.T) {
 		}
 		return o
 	})
-	fmt.Fprintf(os.Stdout, "way back killed: %s\n", f)
+	fmt.Fprintf(os.Stdout, "way back killed, %s: %s\n", m.name, f)
 }
 
 // refuse makes GitHub refuse the next write for good.

@@ -95,6 +95,7 @@ func (b *Bench) address() (err error) {
 		return err
 	}
 	delete(b.direct, "INPUT_POSTGRES_CA")
+	b.direct["INPUT_GITHUB_SECRETS"] = fixture.GitHubName + "\n" + fixture.GitHubUser + "=username" // both, so that roles may alternate
 	b.direct["INPUT_ROLLOUT_TIMEOUT"], b.direct["INPUT_TIMEOUT"] = "4m", "11m"
 	admin, err := url.Parse(b.AdminURL())
 	if err != nil {

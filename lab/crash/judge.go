@@ -21,24 +21,36 @@ import (
 // The ways in which a case fails.
 var (
 	errLost      = errors.New("LOST: the database accepts a password that is neither in the Secret nor in the journal")
+	errRefused   = errors.New("REFUSED: roles alternate, and the database refuses the served password")
 	errLockedOut = errors.New("LOCKED OUT: the database refuses the served password after the resume")
 	errUnhealthy = errors.New("it is not healthy")
 	errDiffering = errors.New("DIFFERING: the places do not agree after the resume")
 )
 
 // Kept tells whether the password that the database accepts is in the Secret or
-// in the journal, and remembers all that are there as secrets.
+// in the journal, and remembers all that are there as secrets. While a rotation
+// that switches roles is open the served one has to log in, too.
 func (b *Bench) Kept() error {
 	s, err := b.Look()
 	if err != nil {
 		return err
 	}
-	for _, password := range b.passwords(s) {
+	known := b.passwords(s)
+	if switching(s) && !fixture.Opens(s.Verifier, s.Served()) {
+		return errRefused
+	}
+	for _, password := range known {
 		if fixture.Opens(s.Verifier, password) {
 			return nil
 		}
 	}
 	return errLost
+}
+
+// switching tells whether a planned rotation between two roles is open.
+func switching(s *fixture.State) bool {
+	a := s.Journal.Annotations
+	return a["pgrotate.io/phase"] != "idle" && a["pgrotate.io/mode"] == "planned" && strings.Contains(a["pgrotate.io/record"], `"strategy":"alternate"`)
 }
 
 // passwords are all that the Secret and the journal hold.
@@ -84,7 +96,7 @@ func (b *Bench) Settled() error {
 	if err != nil {
 		return err
 	}
-	switch ok, err := b.Accepts(s.Served()); {
+	switch ok, err := b.Accepts(s.User(), s.Served()); {
 	case err != nil:
 		return err
 	case !ok:

@@ -25,6 +25,7 @@ type mode struct {
 func modes() []mode {
 	return []mode{
 		{"planned", nil, "postgres SELECT pg_advisory_lock"},
+		{"alternate", map[string]string{"INPUT_STRATEGY": "alternate"}, "postgres SELECT pg_advisory_lock"},
 		{"emergency", map[string]string{"INPUT_MODE": "emergency", "INPUT_REASON": "a proof"}, "kubernetes PUT secrets/postgres-credentials-rotation"},
 	}
 }

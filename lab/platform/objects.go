@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"text/template"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/errors"
@@ -36,8 +37,9 @@ func (p Platform) apply(ctx context.Context, client *kubernetes.Clientset, passw
 	if err := putSecret(ctx, client, password); err != nil {
 		return err
 	}
+	made := time.Now()
 	for _, name := range Deployments() {
-		deployment, err := p.deployment(name, server)
+		deployment, err := p.deployment(name, server, made)
 		if err != nil {
 			return err
 		}
@@ -77,9 +79,9 @@ type address struct {
 	port uint16
 }
 
-func (p Platform) deployment(name string, server address) (*apps.DeploymentApplyConfiguration, error) {
+func (p Platform) deployment(name string, server address, made time.Time) (*apps.DeploymentApplyConfiguration, error) {
 	values := p.values(server)
-	values["Name"], values["Image"] = name, image.Service
+	values["Name"], values["Image"], values["Made"] = name, image.Service, made.UTC().Format(time.RFC3339Nano)
 	values["Whole"] = name == "contact-ingest" // takes all keys, the others name theirs
 	deployment := apps.Deployment("", "")
 	return deployment, decode(deploymentYAML, values, deployment)

@@ -2,6 +2,7 @@ package platform
 
 import (
 	"testing"
+	"time"
 
 	core "k8s.io/client-go/applyconfigurations/core/v1"
 )
@@ -10,7 +11,7 @@ func platform() Platform { return Platform{SSLMode: "disable", Logins: "/logins"
 
 func TestDeploymentsReadTheSecret(t *testing.T) {
 	for _, name := range Deployments() {
-		d, err := platform().deployment(name, address{"127.0.0.1", 25432})
+		d, err := platform().deployment(name, address{"127.0.0.1", 25432}, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,15 +20,18 @@ import (
 // Rehearsal is one rotation of the platform.
 type Rehearsal struct {
 	Lab    labtest.Lab
-	Source string    // the checkout that the program is built from
-	Folder string    // for what is built and written
-	Out    io.Writer // shows the program's output and the proofs
+	Source string // the checkout that the program is built from
+	Folder string // for what is built and written
+	// Strategy of the rotation; empty: in-place.
+	Strategy string
+	Out      io.Writer // shows the program's output and the proofs
 }
 
 // repository and name are where GitHub holds a copy of the password.
 const (
 	repository = "acme/shop"
 	name       = "DATABASE_PASSWORD"
+	userName   = "DATABASE_USER" // where roles alternate
 )
 
 // Run builds the program, rotates and measures. An error means that something
@@ -56,7 +59,7 @@ func (r Rehearsal) Run(ctx context.Context) (Figures, error) {
 		return Figures{}, err
 	}
 	r.say("after", after.describe()...)
-	if err := w.compare(ctx, before, after); err != nil {
+	if err := w.compare(ctx, before, after, r.Strategy == "alternate"); err != nil {
 		return Figures{}, err
 	}
 	return r.measure(ctx, path, memory, after.refused-before.refused)
@@ -97,10 +100,27 @@ func (r Rehearsal) environment() ([]string, error) {
 		"INPUT_COMMAND=rotate", "INPUT_KUBECONFIG=" + string(kubeconfig), "INPUT_NAMESPACE=" + r.Lab.Namespace,
 		"INPUT_POSTGRES-URL=postgres://" + user + "@localhost/postgres?sslmode=require", "INPUT_POSTGRES-PASSWORD=" + password,
 		"INPUT_POSTGRES-POD=" + r.Lab.PostgresPod, "INPUT_HEALTH-COMMAND=/healthcheck",
-		"INPUT_GITHUB-TOKEN=" + r.Lab.GitHubToken, "INPUT_GITHUB-SECRETS=" + name + "\n@production " + name,
+		"INPUT_GITHUB-TOKEN=" + r.Lab.GitHubToken, "INPUT_GITHUB-SECRETS=" + r.secrets(), "INPUT_STRATEGY=" + r.Strategy, "INPUT_RETIRE-AFTER=" + r.retireAfter(),
 		"INPUT_REASON=a rehearsal in the lab", "INPUT_REPORT=" + r.report(), "INPUT_ROLLOUT-TIMEOUT=1m", "INPUT_TIMEOUT=5m",
 		"GITHUB_API_URL=" + r.Lab.GitHubURL, "GITHUB_REPOSITORY=" + repository,
 	}, nil
+}
+
+// secrets take the user name, too, where it changes.
+func (r Rehearsal) secrets() string {
+	all := name + "\n@production " + name
+	if r.Strategy == "alternate" {
+		all += "\n" + userName + "=username\n@production " + userName + "=username"
+	}
+	return all
+}
+
+// retireAfter lets a rotation that switches roles close the former one itself.
+func (r Rehearsal) retireAfter() string {
+	if r.Strategy == "alternate" {
+		return "0s"
+	}
+	return ""
 }
 
 func (r Rehearsal) report() string { return filepath.Join(r.Folder, "report.json") }

@@ -26,3 +26,18 @@ func TestRotatesThePlatform(t *testing.T) {
 		t.Errorf("the compressed image has %d bytes", figures.Image)
 	}
 }
+
+// TestSwitchesRolesOfThePlatform goes to the twin and back under load: no login
+// is refused.
+func TestSwitchesRolesOfThePlatform(t *testing.T) {
+	lab := labtest.Open(t)
+	lab.Platform(t)
+	for _, way := range []string{"there", "back"} {
+		r := Rehearsal{Lab: lab, Source: "../..", Folder: t.TempDir(), Out: t.Output(), Strategy: "alternate"}
+		figures, err := r.Run(t.Context())
+		if err != nil {
+			t.Fatalf("%s: %v", way, err)
+		}
+		fmt.Fprintf(os.Stdout, "alternate, %s: %s", way, figures)
+	}
+}

@@ -1,13 +1,10 @@
 package rehearsal
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -74,7 +71,7 @@ func (w *witness) look(ctx context.Context) (sight, error) {
 	if s.pods, err = w.pods(ctx); err != nil {
 		return s, err
 	}
-	s.refused, err = w.refused()
+	s.refused, err = labtest.Refused(w.lab.Logins)
 	return s, err
 }
 
@@ -95,7 +92,7 @@ func (s sight) describe() []string {
 }
 
 // compare demands what a rotation promises.
-func (w *witness) compare(ctx context.Context, before, after sight) error {
+func (w *witness) compare(ctx context.Context, before, after sight, switched bool) error {
 	var errs []error
 	demand := func(ok bool, promise string) {
 		if !ok {
@@ -106,6 +103,8 @@ func (w *witness) compare(ctx context.Context, before, after sight) error {
 	errs = append(errs, err)
 	demand(before.works && after.works, "the served password logs in, before and after")
 	demand(!old, "the former password is refused")
+	demand((before.user != after.user) == switched, "the user name is another one where roles alternate, and only there")
+	demand(!switched || before.refused == after.refused, "no login is refused where roles alternate")
 	demand(before.password != after.password && before.rotation != after.rotation, "the Secret holds another password")
 	for target, value := range after.github {
 		demand(value == after.password, "GitHub secret "+target+" holds the new password")
@@ -150,26 +149,6 @@ func (w *witness) pods(ctx context.Context) ([]string, error) {
 	}
 	slices.Sort(ready)
 	return ready, nil
-}
-
-// refused counts the lines that the services have written, gone pods included.
-func (w *witness) refused() (int, error) {
-	files, err := filepath.Glob(filepath.Join(w.lab.Logins, "*.jsonl"))
-	if err != nil {
-		return 0, err
-	}
-	count := 0
-	for _, name := range files {
-		file, err := os.Open(name)
-		if err != nil {
-			return 0, fmt.Errorf("count the refused logins: %w", err)
-		}
-		for lines := bufio.NewScanner(file); lines.Scan(); {
-			count++
-		}
-		file.Close()
-	}
-	return count, nil
 }
 
 // administrator takes the superuser out of the lab's URL: the action gets the

@@ -22,12 +22,12 @@ func (c call) backward() {
 		c.restartBack(int(p.at - backPod0))
 	case backVerify:
 		p.put = p.put || c.Mistake == AnyTime
-	case backRetire:
-		if !s.used(p.journal.pending.role) {
-			c.set(cred{role: p.journal.pending.role})
-		}
 	case backCommit:
 		c.commitBack()
+	case backRetire:
+		c.set(cred{role: 1 - p.served.cred.role})
+	case backSaved:
+		c.retired()
 	}
 }
 
@@ -67,7 +67,10 @@ func (c call) commitBack() {
 	s, p := c.s, c.p
 	ended := p.journal
 	s.journal = journal{version: s.journal.version + 1, epoch: s.journal.epoch, id: ended.id, undo: ended.undo, request: ended.request, remote: !c.ask.Fewer,
-		retire: c.Alternate && s.db.accepted[ended.pending.role] != 0 && c.Mistake != BackLeavesRole}
+		retire: s.db.accepted[ended.pending.role] != 0 && c.Mistake != BackLeavesRole}
+	if ended.inPlace {
+		s.journal.retire = ended.retire
+	}
 	s.moved = !p.put
 	s.dropped = s.dropped || ended.remote && c.ask.Fewer && s.remote != s.served.cred
 	p.journal = s.journal

@@ -26,7 +26,7 @@ func (c call) afterFence() step {
 
 // alterFirst is a mistake: what is pending is known to the process alone.
 func (c call) alterFirst() step {
-	c.p.journal.pending = cred{c.target(c.p.served.cred), c.s.next}
+	c.p.journal.pending = cred{c.target(c.ask, c.p.served.cred), c.s.next}
 	c.s.next++
 	return alter
 }
@@ -36,7 +36,7 @@ func (c call) decide() {
 	s, p, last := c.s, c.p, c.p.journal
 	next := journal{version: s.journal.version + 1, epoch: last.epoch, phase: forward, id: s.next, by: c.request(c.i), request: last.request,
 		emergency: c.ask.Command == Emergency, undo: c.ask.Command == Rollback, remote: !c.ask.Fewer, retire: last.retire,
-		former: p.served.id, previous: p.served.cred, pending: cred{c.target(p.served.cred), s.next}}
+		former: p.served.id, previous: p.served.cred, pending: cred{c.target(c.ask, p.served.cred), s.next}}
 	s.next++
 	switch {
 	case next.undo:
@@ -44,6 +44,7 @@ func (c call) decide() {
 	case next.emergency:
 		c.escalate(&next)
 	}
+	next.inPlace = next.pending.role == p.served.cred.role
 	s.journal, p.journal = next, next
 	p.own, p.sent, p.wrote, p.noted = false, false, false, note{}
 }
@@ -58,6 +59,7 @@ func (c call) escalate(next *journal) {
 	if last.phase != idle {
 		s.compromised |= (1<<last.pending.password | 1<<last.previous.password) &^ 1
 		next.superseded = [2]cred{last.pending, last.previous}
+		next.gaveUp = last.inPlace
 	}
 	switch c.Mistake {
 	case EscalationForgets:

@@ -147,7 +147,7 @@ func (m Machine) stops(s state, i int, refused bool) []edge {
 func (m Machine) mayRevert(p *process) bool {
 	stuck := p.at == serve || p.at == turnFence || p.at == turn
 	shown := call{Machine: m, p: p}.shown()
-	return stuck && !m.Alternate && p.sent && !shown
+	return stuck && p.journal.inPlace && p.sent && !shown
 }
 
 // sendsLate: the write is given up, and arrives some time later.

@@ -9,7 +9,7 @@ func (c call) forward() {
 	case alter:
 		p.sent = true
 		c.set(pending)
-		s.db.closed[pending.role] = s.db.closed[pending.role] && !c.Alternate
+		s.db.closed[pending.role] = s.db.closed[pending.role] && p.journal.inPlace
 	case shut:
 		p.sent = true
 		c.set(pending)
@@ -35,6 +35,10 @@ func (c call) forward() {
 		s.db.attacker[1-pending.role] = false
 	case commit:
 		c.commit()
+	case retireNow:
+		c.set(cred{role: 1 - p.served.cred.role})
+	case retireSaved:
+		c.retired()
 	}
 }
 
@@ -44,7 +48,7 @@ func (c call) commit() {
 	s, p := c.s, c.p
 	ended := p.journal
 	next := journal{version: s.journal.version + 1, epoch: s.journal.epoch, id: ended.id, by: ended.by, request: c.committed(), emergency: ended.emergency,
-		remote: !c.ask.Fewer, retire: c.Alternate && !ended.emergency, previous: ended.previous}
+		remote: !c.ask.Fewer, retire: c.leavesRole(), previous: ended.previous}
 	s.moved = !p.put
 	s.wanted = s.wanted && !ended.emergency
 	if ended.emergency {
@@ -59,6 +63,25 @@ func (c call) commit() {
 	if c.Mistake == CommitEarly {
 		p.journal.pending, p.journal.emergency = ended.pending, ended.emergency
 	}
+}
+
+// leavesRole tells whether the role that is not served is still to be retired.
+func (c call) leavesRole() bool {
+	ended := &c.p.journal
+	switch {
+	case ended.emergency, c.Mistake == SwitchForgets && ended.inPlace:
+		return false
+	case ended.inPlace && !ended.retire:
+		return false
+	}
+	return c.Alternate && c.s.db.accepted[1-ended.pending.role] != 0
+}
+
+// retired notes that the role that is not served is closed.
+func (c call) retired() {
+	c.s.journal.version++
+	c.s.journal.retire = false
+	c.p.journal = c.s.journal
 }
 
 // committed is the request that has its rotation now. An emergency that finished

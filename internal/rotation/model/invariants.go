@@ -36,8 +36,9 @@ func (m Machine) stored(s *state, bad *violations) {
 	places := []cred{{role, 0}, {role, stolen}, s.served.cred, j.pending, j.previous, j.superseded[0], j.superseded[1]}
 	bad.note(!slices.Contains(places, accepted), "I1 an accepted password of the served role is stored nowhere")
 	opens := s.db.works(s.served.cred) || s.tampered()
-	bad.note(m.Alternate && !opens, "I2 the served credential does not log in")
-	bad.note(!m.Alternate && !opens && j.phase == idle, "I2 the served credential does not log in and no journal is open")
+	inPlace := s.changesInPlace() || !m.Alternate
+	bad.note(!inPlace && !opens, "I2 the served credential does not log in")
+	bad.note(inPlace && !opens && j.phase == idle, "I2 the served credential does not log in and no journal is open")
 }
 
 // tampered: the attacker has set the served role's password, and no emergency
@@ -71,12 +72,17 @@ func (m Machine) usable(s *state, bad *violations) {
 	for i, p := range s.pods {
 		listed := !m.Unlisted || i == 0
 		opens := s.db.works(p.cred)
-		bad.note(m.Alternate && s.compromised == 0 && !opens && !m.Attacker, "I6 a pod has a credential that does not log in")
+		bad.note(m.Alternate && s.compromised == 0 && !opens && !m.Attacker && !s.changesInPlace(), "I6 a pod has a credential that does not log in")
 		bad.note(!m.Alternate && listed && atRest && !opens, "I6 a pod has a stale credential and no journal is open")
 	}
 	other := 1 - s.served.cred.role
 	left := s.db.works(cred{other, s.db.accepted[other]}) && s.db.accepted[other] != stolen && !s.journal.retire
 	bad.note(m.Alternate && atRest && !s.forgot && left, "I7 a role that is not served opens the door, and nobody is going to retire it")
+}
+
+// changesInPlace tells whether an open rotation may have shut out what is served.
+func (s *state) changesInPlace() bool {
+	return s.journal.phase != idle && (s.journal.inPlace || s.journal.gaveUp)
 }
 
 // wanted: every run does what it was asked for, once.

@@ -102,7 +102,7 @@ func (c call) mayBegin() bool {
 	case c.ask.Command == Rollback:
 		return c.mayUndo()
 	}
-	return !c.Alternate || c.ask.Command == Emergency || c.Mistake == ReuseInUse || !c.s.used(c.target(p.served.cred))
+	return !c.alternates(c.ask) || c.ask.Command == Emergency || c.Mistake == ReuseInUse || !c.used(c.target(c.ask, p.served.cred))
 }
 
 // mayUndo: what is to be undone must be the last rotation, a planned one, and
@@ -117,10 +117,13 @@ func (c call) mayUndo() bool {
 	case j.id != c.p.served.id && c.Mistake != UndoAny:
 		return false
 	}
-	return !c.Alternate || c.s.db.works(j.previous) || !c.s.used(j.previous.role)
+	inPlace := j.previous.role == c.p.served.cred.role
+	return inPlace || c.s.db.works(j.previous) || !c.used(j.previous.role)
 }
 
-// used tells whether a pod has sessions of the role.
+// used tells whether a pod shows sessions of the role.
+func (c call) used(role int8) bool { return c.s.used(role) && !c.Quiet }
+
 func (s *state) used(role int8) bool {
 	return s.pods[0].cred.role == role || s.pods[1].cred.role == role
 }

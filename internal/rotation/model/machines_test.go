@@ -46,7 +46,7 @@ func asks(commands ...Command) []Ask {
 // is full three runs meet, with one.
 func foci(faults int8, full bool) []focus {
 	one := Budget{Faults: 1, Failures: 1, Takeovers: 1}
-	fewer := Ask{Fewer: true}
+	fewer, inPlace := Ask{Fewer: true}, Ask{InPlace: true}
 	all := []focus{
 		// Planned rotations and emergencies get into each other's way.
 		{"rotations", meet(Machine{Budget: Budget{Faults: faults, Failures: 1, Takeovers: 1}}, asks(Rotate, Rotate), asks(Rotate, Emergency), asks(Emergency, Emergency))},
@@ -75,6 +75,12 @@ func foci(faults int8, full bool) []focus {
 			asks(Emergency), asks(Emergency, Resume), asks(Emergency, Emergency), asks(Rotate, Emergency))},
 		// The former role goes, a workload that is not restarted uses it.
 		{"retirement", only(Machine{Budget: Budget{Faults: 1, Failures: 1, Restarts: 2}, Alternate: true, Unlisted: true, Due: true}, asks(Rotate, Rotate), asks(Rotate, Rollback))},
+		// The former role goes with the rotation; between two sessions a pod is not seen.
+		{"retired at once", only(Machine{Budget: one, Alternate: true, AtOnce: true, Quiet: true}, asks(Rotate, Rotate), asks(Rotate, Rollback), asks(Rotate, Emergency))},
+		// A run changes the served role's password where the one before it switched roles.
+		{"strategy switched", append(
+			only(Machine{Budget: one, Alternate: true}, []Ask{inPlace, {}}, []Ask{{}, inPlace}, []Ask{{Command: Emergency, InPlace: true}, {}}, []Ask{{}, {Command: Emergency, InPlace: true}}, []Ask{inPlace, {Command: Rollback}}),
+			only(Machine{Budget: Budget{Faults: 1, Failures: 1}, Alternate: true, Due: true}, []Ask{inPlace, {}})...)},
 		// What the journal knew is gone.
 		{"deleted journals", meet(Machine{Budget: Budget{Faults: 2, Deleted: 1}}, asks(Rotate, Rotate))},
 		// The served Secret has lost its epoch, perhaps its credential.
@@ -99,6 +105,9 @@ func (m Machine) name() string {
 		word := ask.Command.String()
 		if ask.Fewer {
 			word += " with fewer targets"
+		}
+		if ask.InPlace {
+			word += " in place"
 		}
 		words = append(words, word)
 	}

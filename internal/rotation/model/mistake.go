@@ -44,6 +44,8 @@ const (
 	OpenOnly
 	ClosedIsYes
 	NoRevoke
+	RevokeEarly
+	InPlaceKeepsFormer
 	TargetOpen
 
 	UndoEmergency
@@ -51,7 +53,9 @@ const (
 	UndoSince
 	UndoUndone
 	RetireInUse
+	RetireEarly
 	ReuseInUse
+	SwitchForgets
 	BackLeavesRole
 	mistakes
 )

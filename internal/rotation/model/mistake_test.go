@@ -48,6 +48,8 @@ func seeds() []seed {
 		{OpenOnly, "a lockout that was interrupted is not begun anew", "an attacker", "I3 the attacker is in"},
 		{ClosedIsYes, "a role that is closed passes for one that logs in", "an attacker", "I2"},
 		{NoRevoke, "an emergency leaves the replaced role its password", "rotations", "I3 a compromised password works after"},
+		{RevokeEarly, "an emergency closes the replaced role before the new one is served", "rotations", "I2 the served credential does not log in"},
+		{InPlaceKeepsFormer, "an emergency in place leaves the other role its password", "strategy switched", "I3 a password works"},
 		{TargetOpen, "an emergency does not lock out the role that it switches to", "an attacker", "I3 the attacker is in"},
 
 		{UndoEmergency, "an emergency can be undone", "rollbacks", "I3 a compromised password works again"},
@@ -55,7 +57,9 @@ func seeds() []seed {
 		{UndoSince, "what was rotated after the rollback was asked for is undone", "started together", "I5 runs"},
 		{UndoUndone, "a rollback turns back the rotation of another rollback", "started together", "I8"},
 		{RetireInUse, "a role is retired while pods use it", "retirement", "I6"},
+		{RetireEarly, "a role is retired before all pods are restarted", "retired at once", "I6"},
 		{ReuseInUse, "a role gets a new password while pods use it", "retirement", "I6"},
+		{SwitchForgets, "a rotation in place forgets the role that is to be retired", "strategy switched", "I7"},
 		{BackLeavesRole, "the way back leaves the pending role its password", "rotations", "I7"},
 	}
 }

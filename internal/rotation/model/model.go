@@ -21,9 +21,9 @@
 // password put back where the Secret cannot be written; the lockout of a role
 // against somebody who has sessions of it; retirement; a journal that was
 // deleted, a served Secret that was made anew or exchanged by hand; runs with
-// fewer targets.
+// fewer targets; runs of the other strategy than the one before.
 //
-// It does not know: clocks (retire-after may be over at any time, minimum-age and
+// It does not know: clocks (retire-after may be over at any time or be 0, minimum-age and
 // keep-previous never are, and GitHub's updated_at tells any two writes apart);
 // several copies (one of GitHub stands for all) or replicas; restart and GitHub
 // at once (they follow one another); writes of the journal that arrive late (its
@@ -48,6 +48,8 @@ type Machine struct {
 	Unlisted bool // the second workload is not among those to restart
 	Attacker bool // somebody has the passwords and sessions of all roles
 	Due      bool // retire-after is over
+	AtOnce   bool // retire-after is 0: a rotation ends by retiring the role that it replaced
+	Quiet    bool // pods are between two sessions whenever somebody looks for them
 	Mistake  Mistake
 }
 
@@ -55,6 +57,7 @@ type Machine struct {
 type Ask struct {
 	Command Command
 	Fewer   bool // its inputs leave GitHub out
+	InPlace bool // its strategy changes the password of the served role, also where roles alternate
 	Request int8 // number of the request, for one that is started again; 0: its own
 }
 
@@ -92,10 +95,13 @@ func (m Machine) request(i int) int8 {
 	return int8(i) + 1
 }
 
-// target is the role that gets a new password where c is served.
-func (m Machine) target(c cred) int8 {
-	if m.Alternate {
+// target is the role that gets a new password from a where c is served.
+func (m Machine) target(a Ask, c cred) int8 {
+	if m.alternates(a) {
 		return 1 - c.role
 	}
 	return c.role
 }
+
+// alternates tells whether a rotation that a begins switches to the other role.
+func (m Machine) alternates(a Ask) bool { return m.Alternate && !a.InPlace }

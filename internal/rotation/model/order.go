@@ -11,9 +11,13 @@ func (m Machine) advance(s *state, i int) {
 		c.p.at = c.afterFence()
 	case at <= decide:
 		c.p.at++ // the steps are declared in the order in which they follow
-	case at == commit, at == backCommit:
+	case at == commit && c.retiresNow():
+		c.p.at = retireNow
+	case at == backCommit && c.p.journal.retire && !c.used(1-c.p.served.cred.role):
+		c.p.at = backRetire
+	case at == commit, at == backCommit, at == retireSaved, at == backSaved:
 		c.ended()
-	case at < commit:
+	case at < commit, at == retireNow:
 		c.p.at = c.afterForward()
 	default:
 		c.p.at = c.afterBackward()
@@ -50,7 +54,17 @@ func (c call) afterForward() step {
 		return alter
 	case at == verify && c.Mistake == CommitEarly:
 		return done
-	case at == verify && (!c.Alternate || !emergency || c.Mistake == NoRevoke):
+	case at == prove && c.Mistake == RevokeEarly && emergency:
+		return revoke
+	case at == serve && c.Mistake == RetireEarly && c.AtOnce && !emergency:
+		return retireNow
+	case at == expelFormer && c.Mistake == RevokeEarly:
+		return serve
+	case at == retireNow && c.Mistake == RetireEarly:
+		return either(p.journal.phase == idle, retireSaved, remote)
+	case at == verify && emergency && c.Alternate && !c.leavesFormer():
+		return revoke
+	case at == verify, at == expelFormer:
 		return commit
 	}
 	return p.at + 1
@@ -76,6 +90,11 @@ func (c call) afterProbe() step {
 	return shut
 }
 
+// leavesFormer is a mistake: of an emergency, the other role stays as it was.
+func (c call) leavesFormer() bool {
+	return c.Mistake == NoRevoke || c.Mistake == InPlaceKeepsFormer && c.p.journal.inPlace
+}
+
 // accepted: a login role that nobody uses is proven before it is served.
 func (c call) accepted() step {
 	switch p := c.p; {
@@ -93,8 +112,6 @@ func (c call) afterBackward() step {
 		return either(p.live, backServe, backAlter)
 	case backRemote:
 		return either(p.journal.noRestart, backVerify, backPod0)
-	case backVerify:
-		return either(c.Alternate && c.Mistake != BackLeavesRole, backRetire, backCommit)
 	case retire:
 		return either(c.rewrites(), rewrite, tidyCommit)
 	case tidyCommit:
@@ -110,7 +127,12 @@ func (c call) afterBackward() step {
 // is still to be made.
 func (c call) ended() {
 	p, at := c.p, c.p.at
-	p.at = done
+	switch p.at = done; at {
+	case retireSaved:
+		at = commit
+	case backSaved:
+		at = backCommit
+	}
 	switch {
 	case at == commit && c.Mistake == CommitEarly:
 		p.at = serve

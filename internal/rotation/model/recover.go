@@ -68,5 +68,5 @@ func (m Machine) differs(s *state, command Command) []string {
 // refuses: a rollback may find nothing that may be undone, and a rotate that the
 // role which it would change is in use.
 func (m Machine) refuses(s *state, command Command) bool {
-	return command == Rollback || command == Rotate && m.Alternate && s.used(m.target(s.served.cred))
+	return command == Rollback || command == Rotate && m.Alternate && s.used(m.target(Ask{}, s.served.cred))
 }

@@ -28,6 +28,8 @@ const (
 	revoke // the role that an emergency replaced
 	expelFormer
 	commit
+	retireNow // the role that a planned rotation replaced
+	retireSaved
 
 	turnFence // back
 	turn
@@ -38,8 +40,9 @@ const (
 	backPod0
 	backPod1
 	backVerify
-	backRetire
 	backCommit
+	backRetire
+	backSaved
 
 	retire // nothing is open
 	rewrite
@@ -55,9 +58,9 @@ const (
 func (s step) String() string {
 	return [...]string{"notes what is served", "notes what is open", "lock", "looks at the journal", "looks at the Secret", "claims",
 		"checks the lock", "fences", "decides", "probes", "ALTER ROLE", "ALTER ROLE NOLOGIN", "ends the sessions", "ALTER ROLE LOGIN", "proves",
-		"serves", "GitHub", "pod 0", "pod 1", "verifies", "revokes", "ends the former role's sessions", "commits", "fences the way back",
+		"serves", "GitHub", "pod 0", "pod 1", "verifies", "revokes", "ends the former role's sessions", "commits", "retires the former role", "commits that it is retired", "fences the way back",
 		"turns back", "back: probes", "back: ALTER ROLE", "back: serves", "back: GitHub", "back: pod 0", "back: pod 1", "back: verifies",
-		"back: retires", "back: commits", "retires", "writes GitHub again", "commits that nothing is left", "puts the former password back",
+		"back: commits", "back: retires", "back: commits that it is retired", "retires", "writes GitHub again", "commits that nothing is left", "puts the former password back",
 		"done", "failed", "dead"}[s]
 }
 
@@ -84,9 +87,9 @@ func (m Machine) do(s state, i int) (state, bool) {
 		c.look()
 	case at == decide:
 		c.decide()
-	case at <= commit:
+	case at <= retireSaved:
 		c.forward()
-	case at <= backCommit:
+	case at <= backSaved:
 		c.backward()
 	default:
 		c.tidy()
@@ -102,7 +105,7 @@ func (c call) refused() bool {
 		return p.lost && c.Mistake != NoLockCheck
 	case lookServed:
 		return p.claimed > 0 && p.journal.epoch != p.claimed
-	case claim, decide, commit, turn, backCommit, tidyCommit:
+	case claim, decide, commit, retireSaved, turn, backCommit, backSaved, tidyCommit:
 		return s.journal.version != p.journal.version && c.Mistake != NoPreconditions
 	case fence, turnFence, serve, backServe:
 		return c.fencedOut()
@@ -121,7 +124,7 @@ func (c call) refused() bool {
 // inSession tells whether the step is done in the session that holds the lock.
 func (s step) inSession() bool {
 	switch s {
-	case check, alter, shut, expel, open, revoke, expelFormer, backAlter, backRetire, retire, revert:
+	case check, alter, shut, expel, open, revoke, expelFormer, retireNow, backAlter, backRetire, retire, revert:
 		return true
 	}
 	return false

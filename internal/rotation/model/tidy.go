@@ -23,7 +23,14 @@ func (c call) tidy() {
 // retires: the role that is not served goes once no session of it is left.
 func (c call) retires() bool {
 	other := 1 - c.p.served.cred.role
-	return c.p.journal.retire && c.Due && (!c.s.used(other) || c.Mistake == RetireInUse)
+	return c.p.journal.retire && c.Due && (!c.used(other) || c.Mistake == RetireInUse)
+}
+
+// retiresNow: so does the role that a rotation leaves, where its time is over
+// when that has ended.
+func (c call) retiresNow() bool {
+	other := 1 - c.p.served.cred.role
+	return c.p.journal.retire && (c.AtOnce || c.Due) && (!c.used(other) || c.Mistake == RetireInUse)
 }
 
 // rewrites: GitHub was written after the time that is recorded.

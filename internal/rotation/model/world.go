@@ -35,6 +35,8 @@ type journal struct {
 	request        int8 // last request that committed one
 	emergency      bool
 	undo           bool // the rotation undoes the one before
+	inPlace        bool // it changes the password of the served role
+	gaveUp         bool // it is an emergency that gave a rotation in place up
 	noRestart      bool // of the way back
 	remote         bool // GitHub is among the targets
 	retire         bool // the role that is not served is to be retired
@@ -128,7 +130,7 @@ func start(m Machine) state {
 		s.pods[1] = pod{before, 0}
 	}
 	if m.Turned {
-		s.journal = journal{phase: back, id: 3, former: 2, remote: true, pending: cred{m.target(now), 3}, previous: now}
+		s.journal = journal{phase: back, id: 3, former: 2, remote: true, pending: cred{m.target(Ask{}, now), 3}, previous: now}
 		s.next++
 	}
 	for i := range s.runs {

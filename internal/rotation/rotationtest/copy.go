@@ -21,8 +21,8 @@ type Copy struct {
 }
 
 // TestCopy holds a Copy to what rotation expects of it. Every subtest gets one
-// of its own from the factory.
-func TestCopy(t *testing.T, factory func(*testing.T) Copy) {
+// of its own: with makes it and hands it to the check, once.
+func TestCopy(t *testing.T, with func(t *testing.T, check func(*testing.T, Copy))) {
 	for _, c := range []struct {
 		name string
 		run  func(*testing.T, Copy)
@@ -34,9 +34,10 @@ func TestCopy(t *testing.T, factory func(*testing.T) Copy) {
 		{"StopsWhenTold", copyStops},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			place := factory(t)
-			wantName(t, place.Copy, place.First.Password, place.Second.Password)
-			c.run(t, place)
+			with(t, func(t *testing.T, place Copy) {
+				wantName(t, place.Copy, place.First.Password, place.Second.Password)
+				c.run(t, place)
+			})
 		})
 	}
 }

@@ -1,0 +1,64 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+)
+
+// codeNoObject is undefined_object: the role is not there.
+const codeNoObject = "42704"
+
+// Sessions counts the sessions on this server that were opened by logging in as
+// name, in whatever database; a role that does not exist has none.
+func (d *Database) Sessions(ctx context.Context, name string) (n int, err error) {
+	if err := nameable(name); err != nil {
+		return 0, err
+	}
+	err = d.with(ctx, func(s *session) error {
+		err := s.row(ctx, "SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND pid <> pg_backend_pid()", []any{name}, &n)
+		if err != nil {
+			return s.failed(fmt.Sprintf("count the sessions of role %q", name), err)
+		}
+		return nil
+	})
+	return n, err
+}
+
+// Retire takes the password of name away, in the session that holds the lock:
+// nobody can log in with one any more, and sessions that are open go on. It
+// changes nothing where the role does not exist. Classes as of Set.
+func (d *Database) Retire(ctx context.Context, name string) error {
+	return d.withoutPassword(ctx, name, func(s *session) error { return s.send(ctx, name, bare(name, asItIs)) })
+}
+
+// Revoke is Retire and makes the role NOLOGIN in the same statement, whatever
+// sessions of the role do against it: see Close.
+func (d *Database) Revoke(ctx context.Context, name string) error {
+	return d.withoutPassword(ctx, name, func(s *session) error {
+		return s.insist(ctx, name, func() error { return s.send(ctx, name, bare(name, noLogin)) })
+	})
+}
+
+// bare is ALTER ROLE that leaves no password.
+func bare(name string, a attribute) string {
+	return "ALTER ROLE " + quote(name) + string(a) + " PASSWORD NULL"
+}
+
+func (d *Database) withoutPassword(ctx context.Context, name string, alter func(*session) error) error {
+	if err := nameable(name); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s, err := d.holder()
+	if err != nil {
+		return err
+	}
+	if err := s.notItself(ctx, name); err != nil {
+		return err
+	}
+	if err := alter(s); !hasCode(err, codeNoObject) {
+		return err
+	}
+	return nil
+}

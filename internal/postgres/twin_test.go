@@ -1,0 +1,194 @@
+package postgres
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+// twin names the twin of the fixture's role, which goes after the test.
+func (f *fixture) twin() string {
+	name := f.app.User + "_alt"
+	f.Cleanup(func() {
+		conn, err := pgx.Connect(context.Background(), f.url.String())
+		if err != nil {
+			f.Error(err)
+			return
+		}
+		defer conn.Close(context.Background())
+		var exists bool
+		if err := conn.QueryRow(context.Background(), "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", name).Scan(&exists); err != nil || !exists {
+			return
+		}
+		if _, err := conn.Exec(context.Background(), "DROP OWNED BY "+quote(name)+"; DROP ROLE "+quote(name), pgx.QueryExecModeSimpleProtocol); err != nil {
+			f.Error(err)
+		}
+	})
+	return name
+}
+
+// enabled makes the twin and lets it log in.
+func (f *fixture) enabled(d *Database) secret.Credential {
+	f.Helper()
+	next := f.fresh()
+	next.User = f.twin()
+	if err := d.Create(f.Context(), f.app.User, next.User); err != nil {
+		f.Fatal(err)
+	}
+	if _, err := d.Enable(f.Context(), next); err != nil {
+		f.Fatal(err)
+	}
+	return next
+}
+
+func TestTwinWorksAsItsBaseDoes(t *testing.T) {
+	f := newFixture(t)
+	app, database := quote(f.app.User), f.super.Config().Database
+	f.exec("CREATE SCHEMA " + app + " AUTHORIZATION " + app)
+	f.exec("ALTER ROLE " + app + ` CONNECTION LIMIT 7 VALID UNTIL '2100-01-01'`)
+	f.exec("ALTER ROLE " + app + ` SET search_path = "$user", 'A "b', public`)
+	f.exec("ALTER ROLE " + app + ` SET statement_timeout = '77s'`)
+	f.exec("ALTER ROLE " + app + ` SET application_name = 'it''s a \ = b'`)
+	f.exec("ALTER ROLE " + app + " IN DATABASE " + quote(database) + " SET lock_timeout = '33s'")
+	next := f.enabled(f.locked(f.admin))
+	of := func(c secret.Credential) (found []string) {
+		conn := f.session(c)
+		for _, show := range []string{"current_user", "current_schemas(true)::text", "current_setting('search_path')", "current_setting('statement_timeout')",
+			"current_setting('lock_timeout')", "current_setting('application_name')"} {
+			var text string
+			if err := conn.QueryRow(t.Context(), "SELECT "+show).Scan(&text); err != nil {
+				t.Fatalf("%s: %v", show, err)
+			}
+			found = append(found, text)
+		}
+		return found
+	}
+	if diff := cmp.Diff(of(f.app), of(next)); diff != "" {
+		t.Errorf("the twin's sessions differ (-base +twin):\n%s", diff)
+	}
+	f.session(next, "CREATE TABLE "+app+".made (n int)", "DISCARD ALL", "ALTER TABLE "+app+".made ADD m int")
+	if _, err := f.session(f.app).Exec(t.Context(), "DROP TABLE "+app+".made"); err != nil {
+		t.Errorf("what the twin made is not the base's: %v", err)
+	}
+	var limit int
+	var until string
+	err := f.super.QueryRow(t.Context(), "SELECT rolconnlimit, rolvaliduntil::date::text FROM pg_roles WHERE rolname = $1", next.User).Scan(&limit, &until)
+	if err != nil || limit != 7 || until != "2100-01-01" {
+		t.Errorf("connection limit %d, valid until %s: %v", limit, until, err)
+	}
+}
+
+func TestPlanTwinTellsTheStatementsWhereItMayNot(t *testing.T) {
+	f := newFixture(t)
+	twin, admin := f.twin(), f.newRole("clerk", "LOGIN")
+	change, _, err := f.open(admin).PlanTwin(t.Context(), f.app.User, twin, twin)
+	hint := hintsOf(err)
+	if e, ok := err.(interface{ Unwrap() []error }); ok && hint == "" {
+		hint = hintsOf(e.Unwrap()[0])
+	}
+	want := "CREATE ROLE " + quote(twin) + " NOLOGIN IN ROLE " + quote(f.app.User) + "; ALTER ROLE " + quote(twin) + " SET role = '" + f.app.User + "'"
+	if change != "" || classOf(err) != "refused" || !strings.Contains(hint, want) || strings.Contains(hint, "PASSWORD") {
+		t.Errorf("%q, %v (class %q), hint %q", change, err, classOf(err), hint)
+	}
+}
+
+func TestPlanTwinFindings(t *testing.T) {
+	f := newFixture(t)
+	stranger, twin := f.newRole("stranger", "LOGIN"), f.twin()
+	d := f.open(f.superuser())
+	for _, c := range []struct {
+		name, base, twin, target string
+		before                   string
+		text, hint               string
+	}{
+		{"no member", f.app.User, stranger.User, stranger.User, "", "no member", "GRANT " + quote(f.app.User) + " TO " + quote(stranger.User)},
+		{"not acting as it", f.app.User, stranger.User, f.app.User, "GRANT " + quote(f.app.User) + " TO " + quote(stranger.User), "would own", "SET role = '" + f.app.User},
+		{"a missing twin that is served", f.app.User, twin, f.app.User, "", "does not exist", "postgres-alternate-role"},
+		{"the administrator", f.superuser().User, twin, twin, "", "bootstrap superuser", "rotator"},
+		{"a name too long", f.app.User, strings.Repeat("x", 64), f.app.User, "", "64 bytes", ""},
+	} {
+		if c.before != "" {
+			f.exec(c.before)
+		}
+		_, _, err := d.PlanTwin(t.Context(), c.base, c.twin, c.target)
+		if err == nil || !strings.Contains(err.Error(), c.text) || !strings.Contains(hintsOf(err), c.hint) {
+			t.Errorf("%s: %v, hint %q", c.name, err, hintsOf(err))
+		}
+	}
+}
+
+func TestPlanTwinWarnsOfDifferences(t *testing.T) {
+	f := newFixture(t)
+	d := f.locked(f.superuser())
+	next := f.enabled(d)
+	app := quote(f.app.User)
+	if _, warnings, err := d.PlanTwin(t.Context(), f.app.User, next.User, next.User); err != nil || len(warnings) > 0 {
+		t.Fatalf("a pair without differences: %q, %v", warnings, err)
+	}
+	f.exec("ALTER ROLE " + app + " SET statement_timeout = '5s'; ALTER ROLE " + app + " CONNECTION LIMIT 3")
+	f.exec("CREATE SCHEMA " + app + " AUTHORIZATION " + app + "; CREATE TABLE " + app + ".rows (owner text); ALTER TABLE " + app + ".rows OWNER TO " + app)
+	f.exec("CREATE POLICY mine ON " + app + ".rows USING (owner = session_user); CREATE POLICY ours ON " + app + ".rows USING (owner = current_user)")
+	f.exec("GRANT SELECT ON " + app + ".rows TO " + quote(next.User))
+	_, warnings, err := d.PlanTwin(t.Context(), f.app.User, next.User, next.User)
+	text := strings.Join(warnings, "\n")
+	for _, word := range []string{"differ in statement_timeout, CONNECTION LIMIT", "rights of its own", "session_user", "mine on " + f.app.User, "current_user", "ours on "} {
+		if err != nil || !strings.Contains(text, word) {
+			t.Errorf("nothing warns of %q: %v\n%s", word, err, text)
+		}
+	}
+}
+
+func TestRetireRefusesTheAdministrator(t *testing.T) {
+	f := newFixture(t)
+	d := f.locked(f.admin)
+	for name, do := range map[string]error{"retire": d.Retire(t.Context(), f.admin.User), "revoke": d.Revoke(t.Context(), f.admin.User)} {
+		if classOf(do) != "refused" {
+			t.Errorf("%s: %v", name, do)
+		}
+	}
+}
+
+// TestRevokeOfARoleThatHoldsItselfUp: a session that changes its own role keeps
+// others from changing it.
+func TestRevokeOfARoleThatHoldsItselfUp(t *testing.T) {
+	f := newFixture(t)
+	f.mayEnd()
+	f.session(f.app, "BEGIN", "ALTER ROLE "+quote(f.app.User)+" SET work_mem = '5MB'")
+	if err := f.locked(f.admin).Revoke(t.Context(), f.app.User); err != nil {
+		t.Fatal(err)
+	}
+	if f.opensDoor(f.app) || f.stored(f.app.User) != "" {
+		t.Error("the role is not closed")
+	}
+}
+
+func TestValuesOfSettings(t *testing.T) {
+	for value, want := range map[string]string{
+		`"$user", public`:         `'$user', 'public'`,
+		`Public,  "A ""b", "c,d"`: `'public', 'A "b', 'c,d'`,
+		`""`:                      `''`,
+		`a;b`:                     `'a;b'`,
+		`x\y`:                     `E'x\\y'`,
+		`it's`:                    `'it''s'`,
+	} {
+		if got, err := (setting{Name: "search_path", Value: value}).values(); got != want || err != nil {
+			t.Errorf("%s becomes %s, want %s: %v", value, got, want, err)
+		}
+	}
+	for _, value := range []string{`"open`, `a b`, `"a"b`, `,`, ``} {
+		if got, err := (setting{Name: "Search_Path", Value: value}).values(); err == nil {
+			t.Errorf("%q becomes %s", value, got)
+		}
+	}
+	if got, err := (setting{Name: "work_mem", Value: `a, b'\`}).values(); got != `E'a, b''\\'` || err != nil {
+		t.Errorf("%s, %v", got, err)
+	}
+	if got := (setting{Database: `d"b`, Name: "my.Setting"}); got.name() != `"my"."Setting"` || got.place() != ` IN DATABASE "d""b"` {
+		t.Errorf("%s%s", got.name(), got.place())
+	}
+}

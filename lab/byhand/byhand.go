@@ -1,0 +1,72 @@
+// Package byhand rotates the platform's password by the runbook that pgrotate
+// stands for, and measures what that costs.
+package byhand
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/pgrotate/pgrotate/internal/labtest"
+	"github.com/pgrotate/pgrotate/lab/debian"
+	"github.com/pgrotate/pgrotate/lab/platform"
+)
+
+//go:embed runbook.sh
+var runbook string
+
+// Figures are what one rotation by hand took.
+type Figures struct {
+	Total   time.Duration
+	Refused int // logins of the services
+}
+
+func (f Figures) String() string {
+	return fmt.Sprintf("by hand: %d refused logins, %.1fs in all", f.Refused, f.Total.Seconds())
+}
+
+// Rotate runs the runbook on the platform of the lab. What it prints goes to out.
+func Rotate(ctx context.Context, lab labtest.Lab, out io.Writer) (Figures, error) {
+	if err := tools(ctx, out); err != nil {
+		return Figures{}, err
+	}
+	before, err := labtest.Refused(lab.Logins)
+	if err != nil {
+		return Figures{}, err
+	}
+	cmd := exec.CommandContext(ctx, "bash", "-c", runbook)
+	cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), environment(lab)...), out, out
+	began := time.Now()
+	if err := cmd.Run(); err != nil {
+		return Figures{}, fmt.Errorf("rotate by hand: %w", err)
+	}
+	took := time.Since(began)
+	after, err := labtest.Refused(lab.Logins)
+	return Figures{Total: took, Refused: after - before}, err
+}
+
+// tools installs what only the runbook needs.
+func tools(ctx context.Context, out io.Writer) error {
+	p := debian.Packages{
+		Files: map[string]string{"kubernetes-client": "/usr/bin/kubectl", "curl": "/usr/bin/curl", "openssl": "/usr/bin/openssl"},
+		Say:   func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) },
+	}
+	if p.Ready(ctx) == nil {
+		return nil
+	}
+	return p.Start(ctx)
+}
+
+func environment(lab labtest.Lab) []string {
+	return []string{
+		"ADMIN_URL=" + lab.PostgresURL, "KUBECONFIG=" + lab.Kubeconfig, "NAMESPACE=" + lab.Namespace,
+		"ROLE=" + platform.Role, "SECRET=" + platform.Secret, "DATABASE=" + platform.Database,
+		"DEPLOYMENTS=" + strings.Join(platform.Deployments(), " "),
+		"GITHUB_URL=" + lab.GitHubURL, "GITHUB_TOKEN=" + lab.GitHubToken, "REPOSITORY=acme/shop", "GITHUB_SECRET=DATABASE_PASSWORD",
+	}
+}
