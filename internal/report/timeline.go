@@ -12,7 +12,8 @@ import (
 // steps of the runbook, and those before and after it: what may stand in the
 // timeline. Mermaid has a syntax of its own, so no other text gets into it.
 var timed = []string{"lock", "look", "preflight", "claim", "fence", "journal",
-	"database", "served Secret", "cluster copies", "standbys", "restart", "GitHub", "health", "verify", "sessions", "retire", "copies", "turn back", "commit"}
+	"database", "served Secret", "cluster copies", "standbys", "restart", "GitHub", "health", "verify", "sessions", "revoke",
+	"turn back", "copies", "commit", "retire"}
 
 // longestTimeline is how many steps are drawn: more than a rotation with three
 // lost locks and a way back has.
@@ -86,7 +87,7 @@ func sectionOf(one bar) string {
 		return "way back"
 	case slices.Contains(timed[:6], one.name):
 		return "before"
-	case one.name == "commit":
+	case one.name == "commit", one.name == "retire":
 		return "end"
 	case one.name == "turn back":
 		return "way back"

@@ -1,0 +1,75 @@
+package rotation_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/pgrotate/pgrotate/internal/rotation"
+)
+
+func TestEmergencySwitchesFirstAndThenClosesTheFormerRole(t *testing.T) {
+	alternating(t, func(t *testing.T, w *world) {
+		w.intruder = true
+		res, _ := w.run(emergency)
+		expect(t, res, rotation.StatusRotated, 0)
+		w.serves(t, twin, "NewPassword1")
+		if !w.nologin || w.accepts != "" || res.FormerRole != "" {
+			t.Errorf("the compromised role is closed: %v; %q is left", w.nologin, res.FormerRole)
+		}
+		order := []string{"1 Twins.Create 1", "1 Lockout.Close 1", "1 Lockout.Expel 1", "1 Lockout.Open 1", "1 Served.Set 2", "1 Restart " + inPod + " 1", "1 Retirement.Revoke 1", "1 Lockout.Expel 2", "1 Journal.Save 3"}
+		if !slices.IsSortedFunc(order, func(a, b string) int { return slices.Index(w.calls, a) - slices.Index(w.calls, b) }) || slices.Index(w.calls, order[0]) < 0 {
+			t.Errorf("calls %q", w.calls)
+		}
+		res, _ = w.run(rotate)
+		expect(t, res, rotation.StatusRotated, 0)
+		w.serves(t, role, "NewPassword2")
+	})
+}
+
+func TestEmergencyInPlaceClosesTheOtherRoleToo(t *testing.T) {
+	for name, before := range map[string]func(*world){
+		"that is to be retired":          func(w *world) { w.run(rotate) },
+		"that an open rotation has set":  func(w *world) { w.script["1 Served.Set 2"] = crashBefore; w.run(rotate) },
+		"that an open rotation has left": func(w *world) { w.script["1 Served.Set 2"] = crashAfter; w.run(rotate) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			alternating(t, func(t *testing.T, w *world) {
+				before(w)
+				served := w.served.keys["username"]
+				w.alternate = false
+				res, _ := w.run(emergency, inPlace)
+				expect(t, res, rotation.StatusRotated, 0)
+				w.serves(t, served, w.served.keys["password"])
+				other := map[string]string{role: twin, twin: role}[served]
+				if l := w.role(other); !l.nologin || l.accepts != "" {
+					t.Errorf("role %q opens its door", other)
+				}
+			})
+		})
+	}
+}
+
+func TestEmergencyThatDidNotCloseTheFormerRoleIsUnfinished(t *testing.T) {
+	alternating(t, func(t *testing.T, w *world) {
+		w.script["1 Retirement.Revoke 1"] = refuse
+		res, _ := w.run(emergency)
+		expect(t, res, rotation.StatusUnfinished, 3)
+		if res.FailedStep != "revoke" || res.FormerRole != role || w.phase() != "forward" {
+			t.Errorf("failed step %q, former role %q, the journal is %s", res.FailedStep, res.FormerRole, w.phase())
+		}
+		res, _ = w.run(resume)
+		expect(t, res, rotation.StatusRotated, 0)
+		if !w.nologin {
+			t.Error("the compromised role is open")
+		}
+	})
+}
+
+func TestEmergencyProvesThatTheFormerRoleIsClosed(t *testing.T) {
+	alternating(t, func(t *testing.T, w *world) {
+		w.hooks["1 Lockout.Expel 2"] = w.changes(func() { w.accepts, w.nologin, w.burnt = w.verifier(birth), false, nil })
+		res, _ := w.run(emergency)
+		expect(t, res, rotation.StatusUnfinished, 3)
+		says(t, res.Err, "still opens the door")
+	})
+}
