@@ -22,6 +22,7 @@ type Config struct {
 	PostgresCA       []byte
 	PostgresPod      string
 	Role             string
+	Replicas         []string
 	AlternateRole    string
 	PasswordLength   int
 
@@ -36,6 +37,9 @@ type Config struct {
 	Health      []string
 	LogLines    int
 	PrintLogs   string
+
+	HealthSelector    string
+	TerminateSessions string
 
 	GitHubToken   secret.Value
 	GitHubSecrets []string
@@ -68,6 +72,7 @@ func read(in *inputs, keep func(string) secret.Value) Config {
 		PostgresPassword: in.secret("postgres-password", keep),
 		PostgresPod:      in.text("postgres-pod"),
 		Role:             in.text("postgres-role"),
+		Replicas:         in.places("postgres-replicas"),
 		AlternateRole:    in.text("postgres-alternate-role"),
 		PasswordLength:   in.number("password-length", 36, 24, 128),
 
@@ -83,6 +88,9 @@ func read(in *inputs, keep func(string) secret.Value) Config {
 		Health:      in.argv("health-command"),
 		LogLines:    in.number("log-lines", 50, 0, 10_000),
 		PrintLogs:   in.choice("print-logs", "never", "on-failure", "always"),
+
+		HealthSelector:    in.text("health-selector"),
+		TerminateSessions: in.choice("terminate-sessions", "never", "stale"),
 
 		GitHubToken:   in.secret("github-token", keep),
 		GitHubSecrets: in.list("github-secrets"),
@@ -164,8 +172,7 @@ func (c Config) roles(in *inputs) {
 // rather than doing something else than what was asked for.
 func later(in *inputs) {
 	for _, input := range []struct{ name, only string }{
-		{"postgres-replicas", ""}, {"health-selector", ""},
-		{"on-drift", "refuse"}, {"terminate-sessions", "never"}, {"maximum-age", "80d"},
+		{"on-drift", "refuse"}, {"maximum-age", "80d"},
 	} {
 		if value := in.text(input.name); value != "" && value != input.only {
 			in.wrong(input.name, "leave it out", "%q is not supported by this version yet", value)

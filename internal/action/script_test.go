@@ -69,6 +69,8 @@ func TestInputs(t *testing.T) {
 //	inputs FILE VARIABLE           set an input of several lines
 //	step, post, hidden             see runnerCommands
 //	state FILE                     set what the runner hands to the post step, from what the main step saved in FILE
+//	session NAME                   open a session with the served password that calls itself so; $SERVER is host:port of the database
+//	alive NAME                     that session goes on
 //	url-follows KEY                the key and the environment secret of that name hold the URL with the served password
 func TestScenarios(t *testing.T) {
 	lab := labtest.Open(t)
@@ -91,6 +93,7 @@ func TestScenarios(t *testing.T) {
 			env.Setenv("TWIN", made.Twin())
 			env.Setenv("ELSEWHERE", made.Elsewhere())
 			env.Setenv("PORT", made.Port())
+			env.Setenv("SERVER", (&platform{Platform: made}).server())
 			inputs, err := made.Inputs()
 			for name, value := range inputs {
 				env.Setenv(name, value)
@@ -106,7 +109,7 @@ func scenarioCommands() map[string]func(*testscript.TestScript, bool, []string) 
 		"exits": exits, "deploy": deploy, "remember": remember, "unchanged": judged((*platform).unchanged), "restored": judged((*platform).restored),
 		"consistent": judged((*platform).consistent), "accepts": login(true), "refuses": login(false), "serves": serves, "ready": ready, "mark": mark,
 		"secret": addKey, "copy": makeCopy, "label": label, "github": fault, "trust": trust, "killed": killed, "held": held, "released": released, "together": together,
-		"inputs": several, "state": handOver, "url-follows": urlFollows,
+		"inputs": several, "state": handOver, "url-follows": urlFollows, "session": openSession, "alive": alive,
 	}
 }
 

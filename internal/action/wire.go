@@ -17,6 +17,19 @@ import (
 
 // The targets know nothing of rotation; here is where they fit.
 var (
+	_ rotation.Lock     = (*postgres.Database)(nil)
+	_ rotation.Database = (*postgres.Database)(nil)
+	_ rotation.Lockout  = (*postgres.Database)(nil)
+	_ rotation.Journal  = (*kube.Journal)(nil)
+	_ rotation.Served   = (*kube.Served)(nil)
+	_ rotation.Workload = (*kube.Workload)(nil)
+	_ rotation.Copy     = (*kube.Copy)(nil)
+	_ rotation.Copy     = (*github.Secret)(nil)
+
+	_ rotation.Standbys   = (*postgres.Database)(nil)
+	_ rotation.Sessions   = (*postgres.Database)(nil)
+	_ rotation.Addresses  = (*kube.Addresses)(nil)
+	_ rotation.Health     = (*kube.Health)(nil)
 	_ rotation.Lock       = (*postgres.Database)(nil)
 	_ rotation.Database   = (*postgres.Database)(nil)
 	_ rotation.Lockout    = (*postgres.Database)(nil)
@@ -36,6 +49,7 @@ type targets struct {
 	mapping  kube.Mapping
 	served   *kube.Served
 	copies   []*kube.Copy
+	health   *kube.Health // nil: nothing is asked for
 	database *postgres.Database
 	secrets  []rotation.Copy
 }
@@ -63,6 +77,10 @@ func (p *program) connectCluster(in *inputs, t *targets) {
 	var err error
 	t.copies, err = t.served.Copies(c.Copies)
 	in.blame("kubernetes-secret-copies", err)
+	if c.HealthSelector != "" {
+		t.health, err = t.cluster.Health(c.HealthSelector)
+		in.blame("health-selector", err)
+	}
 	if c.PostgresPod != "" {
 		t.tunnel, err = t.cluster.Tunnel(c.PostgresPod)
 		in.blame("postgres-pod", err)
@@ -74,7 +92,7 @@ func (p *program) connectDatabase(in *inputs, t *targets) {
 	if c.PostgresURL.IsZero() && c.PostgresPod == "" {
 		return // said already
 	}
-	config := postgres.Config{URL: c.PostgresURL, Password: c.PostgresPassword, CA: c.PostgresCA, Tunnel: c.PostgresPod != "", Keep: p.keeper.Keep}
+	config := postgres.Config{URL: c.PostgresURL, Password: c.PostgresPassword, CA: c.PostgresCA, Tunnel: c.PostgresPod != "", Replicas: c.Replicas, Keep: p.keeper.Keep}
 	if t.tunnel != nil {
 		config.Dial = t.tunnel.Dial
 	}
@@ -160,11 +178,13 @@ func (p *program) wire(ctx context.Context, in *inputs) wired {
 		Policy: rotation.Policy{
 			GoBack: c.OnFailure == "rollback", MinimumAge: c.MinimumAge, KeepPrevious: c.KeepPrevious, RetireAfter: c.RetireAfter,
 			LockTimeout: c.LockTimeout, Timeout: c.Timeout, RolloutTimeout: c.RolloutTimeout,
+			TerminateStale: c.TerminateSessions == "stale",
 		},
 	}
 	for _, target := range t.copies {
 		r.ClusterCopies = append(r.ClusterCopies, target)
 	}
+	p.bystanders(t, r)
 	p.discover(ctx, t, r)
 	return wired{rotation: r, close: func() {
 		if t.tunnel != nil {

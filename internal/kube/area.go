@@ -167,7 +167,7 @@ func (c *Cluster) ownersOf(ctx context.Context, ip string, found map[string]bool
 
 // watchable asks for the rights that only the restart will need.
 func (a *area) watchable(ctx context.Context, o Options) error {
-	rules := []rule{{resource: "pods", verbs: []string{"list", "watch"}}}
+	rules := []rule{{resource: "pods", verbs: []string{"list", "watch", "delete"}}} // delete: see attempt
 	for _, k := range a.kinds {
 		rules = append(rules, rule{group: "apps", resource: k.plural, verbs: []string{"list", "watch"}})
 	}

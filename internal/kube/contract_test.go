@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -337,4 +338,48 @@ func (c *contract) marks(name string) map[string]string {
 		marks[p.Name+" "+string(p.UID)] = p.Annotations["pgrotate.io/restart"]
 	}
 	return marks
+}
+
+// TestContractAddresses asks for the address of a pod, which here is its node's,
+// and for one that is reserved for documentation.
+func TestContractAddresses(t *testing.T) {
+	c := newContract(t)
+	name, pod := c.one(t)
+	cluster, _ := c.process()
+	rotationtest.TestAddresses(t, rotationtest.Addresses{Addresses: cluster.Addresses([]string{name}), Has: pod.Status.PodIP,
+		Pod: c.namespace + "/" + pod.Name, Unknown: "192.0.2.1"})
+}
+
+func TestContractHealth(t *testing.T) {
+	c := newContract(t)
+	name, _ := c.one(t)
+	cluster, _ := c.process()
+	health, err := cluster.Health("app=" + name)
+	must(t, err)
+	rotationtest.TestHealth(t, rotationtest.Health{Health: health, Want: map[string]secret.Readiness{"deployment/" + name: {Ready: 1, Pods: 1}},
+		Sicken: func(string) { c.empty(name) }})
+}
+
+// empty scales a Deployment down and waits until its pods have to go.
+func (c *contract) empty(name string) {
+	c.t.Helper()
+	_, err := c.client.AppsV1().Deployments(c.namespace).Patch(c.t.Context(), name, types.MergePatchType, []byte(`{"spec":{"replicas":0}}`), metav1.PatchOptions{})
+	must(c.t, err)
+	must(c.t, wait.PollUntilContextTimeout(c.t.Context(), 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		pods, err := c.pods(ctx, name)
+		return !slices.ContainsFunc(pods, func(p corev1.Pod) bool { return p.DeletionTimestamp == nil }), err
+	}))
+}
+
+// one deploys a pod.
+func (c *contract) one(t *testing.T) (name string, pod corev1.Pod) {
+	name = "app-" + unique()
+	_, err := c.client.CoreV1().Secrets(c.namespace).Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name},
+		StringData: map[string]string{"username": "alfred_user", "password": "Former1Password"}}, metav1.CreateOptions{})
+	must(t, err)
+	c.put("deployment", name)
+	c.awaitReady(name)
+	pods, err := c.pods(t.Context(), name)
+	must(t, err)
+	return name, pods[0]
 }

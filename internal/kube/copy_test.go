@@ -254,7 +254,7 @@ func TestWorkloadsOfCopiesForbidden(t *testing.T) {
 	for _, plural := range []string{"deployments", "statefulsets", "daemonsets"} {
 		rules = append(rules, `{"apiGroups":["apps"],"resources":["`+plural+`"],"verbs":["list","watch"]}`)
 	}
-	rules = append(rules, `{"apiGroups":["batch"],"resources":["cronjobs"],"verbs":["list"]}`, `{"apiGroups":[""],"resources":["pods"],"verbs":["list","watch"]}`)
+	rules = append(rules, `{"apiGroups":["batch"],"resources":["cronjobs"],"verbs":["list"]}`, `{"apiGroups":[""],"resources":["pods"],"verbs":["list","watch","delete"]}`)
 	c := as(t, home, rules...)
 	if _, err := c.Workloads(t.Context(), Discovery{Secrets: []string{servedName}}, options(nil)); err != nil {
 		t.Fatal(err)

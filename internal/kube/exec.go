@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/tools/remotecommand"
 	"k8s.io/client-go/util/exec"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
 const (
@@ -30,9 +32,9 @@ const (
 
 // ask executes the health command in a pod. A command that is not there cannot
 // check anything, which is said and held against nobody.
-func (w *Workload) ask(ctx context.Context, p pod, progress func(string)) error {
+func (w *Workload) ask(ctx context.Context, p pod, progress func(string)) (secret.Evidence, string, error) {
 	if len(w.options.HealthCommand) == 0 {
-		return nil
+		return secret.NotProven, "no health command is given", nil
 	}
 	limited, cancel := context.WithTimeoutCause(ctx, healthTimeout, errSlow)
 	defer cancel()
@@ -40,16 +42,16 @@ func (w *Workload) ask(ctx context.Context, p pod, progress func(string)) error 
 	status, exited := exitStatus(err)
 	switch {
 	case err == nil:
-		return nil
+		return secret.ByHealthCommand, "", nil
 	case notRunnable(status, err):
 		progress(fmt.Sprintf("warning: cannot check pod %q: the health command %q does not start in container %q", p.name, w.options.HealthCommand[0], p.container))
-		return nil
+		return secret.NotProven, fmt.Sprintf("the health command does not start in container %q", p.container), nil
 	case exited:
-		return fail(unhealthy, "", "check pod %q of %s: the health command exits with %d: %s", p.name, w, status, w.lastLine(said))
+		return secret.Refuted, fmt.Sprintf("the health command exits with %d: %s", status, w.lastLine(said)), nil
 	case errors.Is(context.Cause(limited), errSlow) && ctx.Err() == nil:
-		return fail(unhealthy, "", "check pod %q of %s: the health command does not end within %v", p.name, w, healthTimeout)
+		return secret.Refuted, fmt.Sprintf("the health command does not end within %v", healthTimeout), nil
 	}
-	return w.cluster.failed(fmt.Sprintf("execute the health command in pod %q", p.name), err,
+	return secret.NotProven, "", w.cluster.failed(fmt.Sprintf("execute the health command in pod %q", p.name), err,
 		rule{resource: "pods/exec", verbs: []string{"create", "get"}})
 }
 

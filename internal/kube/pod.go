@@ -7,11 +7,14 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // pod is what a rollout needs to know of a pod.
 type pod struct {
 	name        string
+	uid         types.UID
+	addresses   []string // IP addresses that are its own; none on the network of its node
 	mark        string
 	ready       bool
 	terminating bool
@@ -24,7 +27,7 @@ type pod struct {
 
 // ofPod returns the pod and the workload that it belongs to, as "kind/name".
 func ofPod(o *corev1.Pod) (pod, string) {
-	p := pod{name: o.Name, mark: o.Annotations[annotationRestart], ready: isReady(o), terminating: o.DeletionTimestamp != nil,
+	p := pod{name: o.Name, uid: o.UID, addresses: ownAddresses(o), mark: o.Annotations[annotationRestart], ready: isReady(o), terminating: o.DeletionTimestamp != nil,
 		ended: o.Status.Phase == corev1.PodFailed || o.Status.Phase == corev1.PodSucceeded, container: defaultContainer(o)}
 	p.reason = waitsFor(o)
 	for _, status := range slices.Concat(o.Status.InitContainerStatuses, o.Status.ContainerStatuses) {
@@ -34,6 +37,17 @@ func ofPod(o *corev1.Pod) (pod, string) {
 		}
 	}
 	return p, ownerOf(o)
+}
+
+// ownAddresses are those that no other pod has.
+func ownAddresses(o *corev1.Pod) (all []string) {
+	if o.Spec.HostNetwork {
+		return nil
+	}
+	for _, ip := range o.Status.PodIPs {
+		all = append(all, ip.IP)
+	}
+	return all
 }
 
 // ownerOf climbs from a pod to what restarts it, "kind/name"; a pod that nobody

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -71,7 +72,7 @@ func TestOfPod(t *testing.T) {
 			pod{reason: `container "app" runs, its startup probe does not agree`, container: "proxy"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got, _ := ofPod(&test.pod); got != test.want {
+			if got, _ := ofPod(&test.pod); !reflect.DeepEqual(got, test.want) {
 				t.Errorf("got %+v, want %+v", got, test.want)
 			}
 		})

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
 // When to print the last lines of the pods' logs.
@@ -41,47 +43,70 @@ const (
 // password. https://www.postgresql.org/docs/current/errcodes-appendix.html
 var authFailure = regexp.MustCompile(`(?i)\b28P01\b|password authentication failed|SASL authentication failed|authentication failed (for user|against database)|no password supplied`)
 
-// prove asks every new pod whether it is well. A pod that is gone again, scaled
-// down or evicted, proves nothing either way.
-func (w *Workload) prove(ctx context.Context, pods []pod, progress func(string)) error {
-	errs := make([]error, len(pods))
-	slots := make(chan struct{}, together)
-	var asked sync.WaitGroup
-	for i, p := range pods {
-		slots <- struct{}{}
-		asked.Go(func() {
-			defer func() { <-slots }()
-			errs[i] = w.provePod(ctx, p, progress)
-		})
-	}
-	asked.Wait()
-	return errors.Join(errs...)
+// prove asks every new pod whether it is well, and returns the proof of each that
+// was asked. A pod that is gone again, scaled down or evicted, proves nothing
+// either way.
+func (w *Workload) prove(ctx context.Context, pods []pod, progress func(string)) ([]secret.Proof, []pod, error) {
+	return each(pods, func(p pod) (secret.Proof, error) { return w.provePod(ctx, p, progress) })
 }
 
-func (w *Workload) provePod(ctx context.Context, p pod, progress func(string)) error {
-	lines, err := w.scan(ctx, p)
-	if err == nil {
-		err = w.ask(ctx, p, progress)
+// search looks for refused logins in the logs of the pods. A log that cannot be
+// read yet shows none.
+func (w *Workload) search(ctx context.Context, pods []pod) ([]secret.Proof, []pod) {
+	proofs, asked, _ := each(pods, func(p pod) (secret.Proof, error) {
+		proof, _, err := w.scan(ctx, p)
+		return proof, err
+	})
+	return proofs, asked
+}
+
+// each asks some pods at once and returns the answers of those that gave one.
+func each(pods []pod, ask func(pod) (secret.Proof, error)) (proofs []secret.Proof, asked []pod, err error) {
+	answers, errs := make([]secret.Proof, len(pods)), make([]error, len(pods))
+	slots := make(chan struct{}, together)
+	var running sync.WaitGroup
+	for i, p := range pods {
+		slots <- struct{}{}
+		running.Go(func() {
+			defer func() { <-slots }()
+			answers[i], errs[i] = ask(p)
+		})
+	}
+	running.Wait()
+	for i, p := range pods {
+		if errs[i] == nil {
+			proofs, asked = append(proofs, answers[i]), append(asked, p)
+		} else if classOf(errs[i]) != missing {
+			err = errors.Join(err, errs[i])
+		}
+	}
+	return proofs, asked, err
+}
+
+func (w *Workload) provePod(ctx context.Context, p pod, progress func(string)) (secret.Proof, error) {
+	proof, lines, err := w.scan(ctx, p)
+	if err == nil && !isRefuted(proof) {
+		proof.Evidence, proof.Reason, err = w.ask(ctx, p, progress)
 	}
 	if classOf(err) == missing {
 		progress(fmt.Sprintf("pod %q is gone before it could be asked", p.name))
-		return nil
+		return proof, err
 	}
-	if w.options.PrintLogs == PrintAlways || err != nil && w.options.PrintLogs == PrintOnFailure {
+	if w.options.PrintLogs == PrintAlways || (err != nil || isRefuted(proof)) && w.options.PrintLogs == PrintOnFailure {
 		w.print(p, lines, progress)
 	}
-	return err
+	return proof, err
 }
 
-// scan searches the last lines of a pod's log. The error counts the lines that
+// scan searches the last lines of a pod's log. The reason counts the lines that
 // tell of a refused login and shows none.
-func (w *Workload) scan(ctx context.Context, p pod) ([]string, error) {
+func (w *Workload) scan(ctx context.Context, p pod) (proof secret.Proof, lines []string, err error) {
+	proof = secret.Proof{Pod: p.name, Addresses: p.addresses}
 	if w.options.LogLines <= 0 {
-		return nil, nil
+		return proof, nil, nil
 	}
-	lines, err := w.tail(ctx, p)
-	if err != nil {
-		return nil, err
+	if lines, err = w.tail(ctx, p); err != nil {
+		return proof, nil, err
 	}
 	found := 0
 	for _, line := range lines {
@@ -90,10 +115,9 @@ func (w *Workload) scan(ctx context.Context, p pod) ([]string, error) {
 		}
 	}
 	if found > 0 {
-		return lines, fail(unhealthy, "the pod may have started with the former password, or another of its credentials is wrong: see its log",
-			"check pod %q of %s: %d of the last %d lines of its log tell of a refused login", p.name, w, found, len(lines))
+		proof.Evidence, proof.Reason = secret.Refuted, fmt.Sprintf("%d of the last %d lines of its log tell of a refused login", found, len(lines))
 	}
-	return lines, nil
+	return proof, lines, nil
 }
 
 // tail reads the last lines of the log of a pod's container, or of the one

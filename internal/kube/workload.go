@@ -12,6 +12,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
 // Workload is a Deployment, StatefulSet or DaemonSet. Its pods read the
@@ -113,34 +115,34 @@ func (w *Workload) how() string {
 // Restart makes every pod carry mark, as an annotation, and returns when all of
 // it is proven: the controller is done, no pod without the mark is left,
 // terminating ones included, all are ready, the log of none shows a refused
-// login, and the health command agrees in each. It changes nothing where the
+// login, and the health command agrees in each. A pod of which one of the two
+// says otherwise is replaced once. It changes nothing where the
 // mark is there already. sure is asked between reading the workload and changing
 // it, and its error ends the matter: who has changed the workload since then is
 // not written over. progress hears how far it is; the lines of logs that
 // Options.PrintLogs asks for come there too.
 //
-// Class unhealthy: the pods came up wrong or not in time, or somebody reverted
+// The proofs are of the pods that were asked, with an error of those that it was
+// about. Class unhealthy: the pods came up wrong or not in time, or somebody reverted
 // the restart. Class conflict: another rotation restarted the workload.
-func (w *Workload) Restart(ctx context.Context, mark string, sure func(context.Context) error, progress func(detail string)) error {
+func (w *Workload) Restart(ctx context.Context, mark string, sure func(context.Context) error, progress func(detail string)) ([]secret.Proof, error) {
 	if w.aside != nil {
-		return nil
+		return nil, nil
 	}
 	restarted, err := w.insist(ctx, mark, sure)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	changed, leave := w.watcher.follow(w.kind, w.id())
 	defer leave()
-	g := goal{mark: mark, since: restarted.generation}
-	pods, err := w.await(ctx, g, changed, progress)
-	if err != nil {
-		return err
+	a := &attempt{Workload: w, goal: goal{mark: mark, since: restarted.generation}, changed: changed, progress: progress}
+	limited, cancel := context.WithTimeoutCause(ctx, w.options.RolloutTimeout, errSlow)
+	defer cancel()
+	if err := a.run(ctx, limited); err != nil {
+		return a.proofs, err
 	}
-	if err := w.prove(ctx, pods, progress); err != nil {
-		return err
-	}
-	_, err = w.judged(w.watcher.see(w.kind, w.id()), g) // meanwhile one may have crashed
-	return err
+	_, err = w.judged(a.see(), a.goal) // meanwhile one may have crashed
+	return a.proofs, err
 }
 
 // insist marks the workload, again and again while the API server is away for a
@@ -206,33 +208,6 @@ func restartPatch(mark, version string) ([]byte, error) {
 }
 
 var errSlow = errors.New("the rollout takes too long")
-
-// await follows the rollout until it is judged.
-func (w *Workload) await(ctx context.Context, g goal, changed <-chan struct{}, progress func(string)) ([]pod, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, w.options.RolloutTimeout, errSlow)
-	defer cancel()
-	shown := ""
-	for {
-		seen := w.watcher.see(w.kind, w.id())
-		v, err := w.judged(seen, g)
-		if v.detail != "" && v.detail != shown {
-			shown = v.detail
-			progress(shown)
-		}
-		if err != nil {
-			w.report(ctx, v.pods, progress)
-			return nil, err
-		}
-		if v.done {
-			return v.pods, nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, w.late(ctx, w.watcher.see(w.kind, w.id()), g, progress)
-		}
-	}
-}
 
 // judged turns what is seen into a verdict, or into the error that ends the wait.
 func (w *Workload) judged(seen view, g goal) (verdict, error) {

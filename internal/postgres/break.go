@@ -90,7 +90,7 @@ func (s *session) evict(ctx context.Context, base string, h holding) error {
 		if err := s.tell(ctx, h); err != nil {
 			failed := unknown(op, err)
 			if hasCode(err, codeNoPrivilege) {
-				failed.class, failed.hint = refused, s.signalling(h.user)
+				failed.class, failed.hint = refused, s.signalling()
 			}
 			return failed
 		}

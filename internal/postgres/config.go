@@ -44,6 +44,8 @@ type Config struct {
 	// there is a CA; the host of URL is its name. Without a tunnel sslmode is
 	// verify-full unless URL says otherwise.
 	Tunnel bool
+	// Replicas are the standbys that clients log in at, host:port.
+	Replicas []string
 	// Keep masks a secret that is born here and returns it as a Value. // required
 	Keep func(string) secret.Value
 }
@@ -51,12 +53,13 @@ type Config struct {
 // Database changes and judges passwords on one PostgreSQL primary. It is safe
 // for concurrent use; one statement runs at a time.
 type Database struct {
-	place   place
-	base    *pgx.ConnConfig   // what all connections have in common
-	admin   secret.Credential // the administrator's
-	options string            // the administrator's command-line options for the server
-	keep    func(string) secret.Value
-	ticker  func(time.Duration) (ticks <-chan time.Time, stop func())
+	place    place
+	replicas []replica
+	base     *pgx.ConnConfig   // what all connections have in common
+	admin    secret.Credential // the administrator's
+	options  string            // the administrator's command-line options for the server
+	keep     func(string) secret.Value
+	ticker   func(time.Duration) (ticks <-chan time.Time, stop func())
 
 	mu         sync.Mutex
 	held       *session        // holds the lock; nil without one
@@ -65,8 +68,8 @@ type Database struct {
 }
 
 // Open reads the connection settings, and the certificate files they name, and
-// connects to nothing. Its errors name the input `postgres-url`, `postgres-ca`
-// or `postgres-password` and quote nothing of it. The PG* environment variables,
+// connects to nothing. Its errors name the input `postgres-url`, `postgres-ca`,
+// `postgres-password` or `postgres-replicas`, and quote nothing but the last one. The PG* environment variables,
 // ~/.pgpass and ~/.postgresql are ignored.
 func Open(c Config) (*Database, error) {
 	settings, err := c.settings()
@@ -74,6 +77,10 @@ func Open(c Config) (*Database, error) {
 		return nil, err
 	}
 	place, err := newPlace(c, settings)
+	if err != nil {
+		return nil, err
+	}
+	replicas, err := newReplicas(c, settings)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +92,7 @@ func Open(c Config) (*Database, error) {
 	if admin.Password.IsZero() {
 		admin.Password = c.Password
 	}
-	return &Database{place: place, base: base, admin: admin, options: settings["options"], keep: c.Keep,
+	return &Database{place: place, replicas: replicas, base: base, admin: admin, options: settings["options"], keep: c.Keep,
 		ticker: everyTick, controlled: map[string]bool{}}, nil
 }
 

@@ -104,19 +104,24 @@ func (s *session) end(ctx context.Context, name string) ([]told, error) {
 	}
 	failed := s.failed(fmt.Sprintf("end the sessions of role %q", name), err)
 	if hasCode(err, codeNoPrivilege) {
-		failed.class, failed.hint = refused, s.signalling(name)
+		failed.class, failed.hint = refused, s.signalling()
 	}
 	return nil, failed
 }
 
-// signalling is the SQL that lets the administrator end the sessions of name.
+// signalling is the SQL that lets the administrator end the sessions of others.
+func (s *session) signalling() string {
+	return s.granting("pg_signal_backend") + " (a superuser's sessions take a superuser)"
+}
+
+// granting is the SQL that gives the administrator what a predefined role may.
 // Before PostgreSQL 16 a membership gives its rights to a role that has INHERIT,
 // since then to one to which it was granted so, see
 // https://www.postgresql.org/docs/current/sql-grant.html.
-func (s *session) signalling(name string) string {
+func (s *session) granting(role string) string {
 	admin := quote(s.db.admin.User)
 	if s.major() < 16 {
-		return fmt.Sprintf("as a superuser: ALTER ROLE %s INHERIT; GRANT pg_signal_backend TO %[1]s; (a superuser's sessions take a superuser)", admin)
+		return fmt.Sprintf("as a superuser: ALTER ROLE %s INHERIT; GRANT %s TO %[1]s;", admin, role)
 	}
-	return fmt.Sprintf("as a superuser: GRANT pg_signal_backend TO %s WITH INHERIT TRUE; (a superuser's sessions take a superuser)", admin)
+	return fmt.Sprintf("as a superuser: GRANT %s TO %s WITH INHERIT TRUE;", role, admin)
 }

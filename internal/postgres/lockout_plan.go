@@ -66,5 +66,5 @@ func (s *session) mayEnd(ctx context.Context, r role, f facts) error {
 	if r.super {
 		return no(fmt.Sprintf("end the sessions of role %q: it is a superuser, and role %q is none", r.name, f.admin), "let `postgres-url` log in as another superuser")
 	}
-	return no(fmt.Sprintf("end the sessions of role %q: role %q may not", r.name, f.admin), s.signalling(r.name))
+	return no(fmt.Sprintf("end the sessions of role %q: role %q may not", r.name, f.admin), s.signalling())
 }

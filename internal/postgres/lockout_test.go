@@ -19,7 +19,7 @@ import (
 // hint that asks for it.
 func (f *fixture) mayEnd() {
 	f.Helper()
-	hint := hintOf(no("", (&session{db: f.open(f.admin), conn: f.super}).signalling(f.app.User)))
+	hint := hintOf(no("", (&session{db: f.open(f.admin), conn: f.super}).signalling()))
 	_, statements, _ := strings.Cut(hint, ": ")
 	statements, _, _ = strings.Cut(statements, "(")
 	f.exec(statements)

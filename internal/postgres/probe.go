@@ -44,18 +44,23 @@ type challenge struct {
 func (s *session) probe(ctx context.Context, name string) (challenge, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.db.place.timeout)
 	defer cancel()
-	conn, err := s.db.place.dial(ctx, s.address)
-	if err != nil {
-		return challenge{}, probing(name, err)
-	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	asked, err := greet(conn, name, s.db.base.Database)
+	asked, err := s.db.place.challenge(ctx, s.address, name, s.db.base.Database)
 	if err != nil {
 		return challenge{}, probing(name, err)
 	}
 	return asked, nil
+}
+
+// challenge begins a login at address, or at the place itself where that is empty.
+func (p place) challenge(ctx context.Context, address, name, database string) (challenge, error) {
+	conn, err := p.dial(ctx, address)
+	if err != nil {
+		return challenge{}, err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	return greet(conn, name, database)
 }
 
 func probing(name string, err error) error {

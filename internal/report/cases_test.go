@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pgrotate/pgrotate/internal/rotation"
+	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
 // trouble is an error as the targets make them.
@@ -234,7 +235,8 @@ func hostileCase() rotation.Result {
 	res := rolledBackCase()
 	res.Username, res.RotationID, res.Reason, res.FailedStep = evil, evil, evil, evil
 	res.Steps[2] = rotation.StepResult{Name: evil, Detail: evil, Err: err}
-	res.Workloads[0] = rotation.Target{Kind: "workload", Name: evil, Err: err}
+	res.Workloads[0] = rotation.Target{Kind: "workload", Name: evil, Err: err, Pods: []secret.Proof{{Pod: evil, Reason: evil}}}
+	res.Laggards = []rotation.Laggard{{Role: evil, Application: evil, Address: evil, Sessions: 1, Left: 1, Where: evil, Pods: []string{evil}, Owners: []string{evil}}}
 	res.Copies[0] = rotation.Target{Kind: "copy", Name: evil, Err: err}
 	res.Warnings = []string{evil, "`", "``", "::set-output name=status::rotated"}
 	res.Err = err

@@ -213,6 +213,7 @@ func TestEveryUnfinishedEmergencySaysWhetherItShutThePasswordOut(t *testing.T) {
 func allCases() map[string]rotation.Result {
 	all := cases()
 	maps.Copy(all, urgentCases())
+	maps.Copy(all, bystanderCases())
 	maps.Copy(all, alternateCases())
 	return all
 }

@@ -86,7 +86,7 @@ func rotated(res rotation.Result) ending {
 		return ending{icon: "✅", title: "Rotated", meaning: "The new user name and password are in every place and proven: they log in."}
 	}
 	return ending{icon: "✅", title: "Rotated",
-		meaning: "The new password is in every place and proven: it logs in, and the former one is refused."}
+		meaning: "The new password is in every place and proven: it logs in, and the former one is refused.", next: goOn(res)}
 }
 
 // undone is a finished rotation that was undone, by another one.

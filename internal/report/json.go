@@ -45,6 +45,7 @@ type document struct {
 	Steps           []stepInJSON     `json:"steps"`
 	Workloads       []workloadInJSON `json:"workloads"`
 	Copies          []copyInJSON     `json:"copies"`
+	Laggards        []laggardInJSON  `json:"laggards"` // who has sessions from before the change
 	Warnings        []string         `json:"warnings"`
 	RunURL          string           `json:"run_url,omitempty"`
 	Version         string           `json:"version,omitempty"`
@@ -77,10 +78,11 @@ type stepInJSON struct {
 }
 
 type workloadInJSON struct {
-	Name      string `json:"name"`
-	Result    string `json:"result"` // restarted, left alone, unhealthy or unproven
-	ElapsedMS int64  `json:"elapsed_ms"`
-	Error     string `json:"error,omitempty"`
+	Name      string        `json:"name"`
+	Result    string        `json:"result"` // restarted, left alone, unhealthy or unproven
+	ElapsedMS int64         `json:"elapsed_ms"`
+	Error     string        `json:"error,omitempty"`
+	Pods      []proofInJSON `json:"pods"`
 }
 
 type copyInJSON struct {
@@ -117,7 +119,7 @@ func (b builder) document() document {
 		Next: convert(b.advice(endingOf(b.Result, b.meta, len(b.problems))), b.tidy),
 		Plan: convert(b.Plan, b.lineInJSON), Steps: convert(b.Steps, b.stepInJSON),
 		Workloads: convert(b.Workloads, b.workloadInJSON), Copies: convert(b.Copies, b.copyInJSON),
-		Warnings: convert(b.Warnings, b.tidy), RunURL: b.tidy(b.meta.RunURL), Version: b.tidy(b.meta.Version),
+		Laggards: convert(b.Laggards, b.laggardInJSON), Warnings: convert(b.Warnings, b.tidy), RunURL: b.tidy(b.meta.RunURL), Version: b.tidy(b.meta.Version),
 	}
 }
 
@@ -142,7 +144,7 @@ func (b builder) stepInJSON(s rotation.StepResult) stepInJSON {
 }
 
 func (b builder) workloadInJSON(t rotation.Target) workloadInJSON {
-	return workloadInJSON{b.tidy(t.Name), b.restarted(t).Text, t.Elapsed.Milliseconds(), b.message(t.Err)}
+	return workloadInJSON{b.tidy(t.Name), b.restarted(t).Text, t.Elapsed.Milliseconds(), b.message(t.Err), convert(proofsOf(t), b.proofInJSON)}
 }
 
 func (b builder) copyInJSON(t rotation.Target) copyInJSON {

@@ -39,8 +39,14 @@ func order(step string) int {
 		return 3
 	case "cluster copies":
 		return 4
+	case "standbys":
+		return 5
+	case "health":
+		return 7
+	case "sessions":
+		return 8
 	}
-	return 5
+	return 6
 }
 
 // plan lists what would change where. A plan that was kept by a run which went

@@ -2,7 +2,9 @@ package rotation_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/pgrotate/pgrotate/internal/rotation/rotationtest"
 	"github.com/pgrotate/pgrotate/internal/secret"
@@ -83,5 +85,45 @@ func TestWorldIsAJournal(t *testing.T) {
 		w := newWorld()
 		return rotationtest.Journal{Journal: journalPort{w.process()}, Other: journalPort{w.process()},
 			Delete: func() { w.journal = secret.Document{} }}
+	})
+}
+
+func TestWorldHasSessions(t *testing.T) {
+	rotationtest.TestSessions(t, func(*testing.T) rotationtest.Sessions {
+		w := newWorld()
+		return rotationtest.Sessions{Sessions: sessionsPort{w.process()}, Role: role, Now: time.Now,
+			Open: func(application string) func() bool {
+				one := session{application, "10.1.0.1", time.Now()}
+				w.clients = append(w.clients, one)
+				return func() bool { return slices.Contains(w.clients, one) }
+			}}
+	})
+}
+
+func TestWorldHasAStandby(t *testing.T) {
+	w := newWorld()
+	p := w.process()
+	rotationtest.TestStandbys(t, rotationtest.Standbys{Standbys: standbysPort{p}, Role: role, Names: []string{"standby two"},
+		Change: func() secret.Credential {
+			c := secret.Credential{User: role, Password: secret.New("Next"), Verifier: secret.New(w.verifier("Next"))}
+			w.change(c)
+			return c
+		},
+		Hold:    func() { w.replay = time.Hour },
+		Release: func() { w.replay = 0 },
+	})
+}
+
+func TestWorldHasAddresses(t *testing.T) {
+	w := newWorld()
+	w.origins = map[string]secret.Origin{"10.1.0.1": {Pods: []string{"prod/core-0"}, Owners: []string{inPod}}}
+	rotationtest.TestAddresses(t, rotationtest.Addresses{Addresses: addressesPort{w.process()}, Has: "10.1.0.1", Pod: "prod/core-0", Unknown: "192.0.2.1"})
+}
+
+func TestWorldHasHealth(t *testing.T) {
+	w := newWorld()
+	rotationtest.TestHealth(t, rotationtest.Health{Health: healthPort{w.process()},
+		Want:   map[string]secret.Readiness{inPod: {Ready: 2, Pods: 2}, inPod2: {Ready: 2, Pods: 2}},
+		Sicken: func(owner string) { w.sick = func(name, _ string) bool { return name == owner } },
 	})
 }

@@ -201,7 +201,7 @@ func (r *run) announce(id string) {
 func (r *run) record() Record {
 	last := r.state.Record
 	rec := Record{Version: recordVersion, Strategy: InPlace, Base: r.roles.base, SecretUID: r.served.UID,
-		System: r.system, LockedIn: r.lockdb, Targets: r.targets(), Claim: last.Claim, Request: r.Request.ID, Former: last.Former, RetireAt: last.RetireAt}
+		System: r.system, LockedIn: r.lockdb, Targets: r.targets(), Claim: last.Claim, Request: r.Request.ID, Former: last.Former, RetireAt: last.RetireAt, Ready: r.ready}
 	if r.alternates() {
 		rec.Strategy = Alternate
 	}

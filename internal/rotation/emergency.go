@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pgrotate/pgrotate/internal/secret"
@@ -103,11 +104,12 @@ func within(d time.Duration, do task) task {
 	}
 }
 
-// regardless turns what speaks against copies and workloads into warnings: an
-// emergency shuts the compromised password out first, whatever happens to them.
+// regardless turns what speaks against all but the database, the journal and the
+// served Secret into warnings: an emergency shuts the compromised password out
+// first, whatever happens to the others.
 func (r *run) regardless(lines []Line) {
 	for i, line := range lines {
-		if line.Err != nil && (line.Step == "restart" || line.Step == "cluster copies" || line.Step == "GitHub") {
+		if line.Err != nil && !slices.Contains([]string{"database", "journal", "served Secret"}, line.Step) {
 			lines[i].Warnings = append(line.Warnings, fmt.Sprintf("this will be left unfinished: %v", line.Err))
 			lines[i].Change, lines[i].Err = "not possible now", nil
 		}

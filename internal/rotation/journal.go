@@ -66,6 +66,8 @@ type Record struct {
 	Workloads []string `json:"workloads,omitempty"`
 	Restart   string   `json:"restart,omitempty"` // "none": the way back restarts nobody
 	Undoes    string   `json:"undoes,omitempty"`  // the rotation whose previous credential this one brings back
+	// Ready is what Health counted before the rotation, by owner.
+	Ready map[string]secret.Readiness `json:"ready,omitempty"`
 	// Claim differs for every claim: an owner may have several processes.
 	Claim   string `json:"claim,omitempty"`
 	Request string `json:"request,omitempty"` // the one that started the rotation

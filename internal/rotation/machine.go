@@ -29,9 +29,10 @@ type run struct {
 	served  secret.Snapshot
 	fresh   secret.Value // the password that an own rotation would bring
 
-	replaced secret.Credential // what an emergency of this run replaces; it is stored nowhere
-	stray    []Copy            // written by somebody else since the last rotation
-	retiring bool              // the former role is due, and nothing else is to do
+	replaced secret.Credential           // what an emergency of this run replaces; it is stored nowhere
+	ready    map[string]secret.Readiness // Health before the rotation, where this run has asked
+	stray    []Copy                      // written by somebody else since the last rotation
+	retiring bool                        // the former role is due, and nothing else is to do
 
 	found   Phase     // of the journal when this turn began
 	started bool      // the open rotation was begun by this run

@@ -132,12 +132,58 @@ type Workload interface {
 	// LeftAlone says so without asking anybody.
 	LeftAlone() bool
 	// Restart makes every pod carry mark and returns when that is proven: no
-	// pod without it is left, all are ready, none is refused by the database,
-	// the health command agrees. It changes nothing where mark is there already.
+	// pod without it is left, all are ready, none is refuted. It tells what is
+	// known of each pod, also with an error as far as it got. A pod that is refuted
+	// is replaced once: its node may have given it the former password. It changes
+	// nothing where mark is there already.
 	// sure is asked after the workload was read: where it says no, or somebody
 	// wrote the workload since, nothing is changed on the strength of that read.
 	// Class Unhealthy: the pods came up wrong, or did not come up in time.
-	Restart(ctx context.Context, mark string, sure func(context.Context) error, progress func(detail string)) error
+	Restart(ctx context.Context, mark string, sure func(context.Context) error, progress func(detail string)) ([]secret.Proof, error)
+}
+
+// Standbys are the servers that replay what the primary does, and the replicas
+// that pods are known to log in at.
+type Standbys interface {
+	// PlanStandbys finds out whether Lagging will be able to tell, and changes
+	// nothing.
+	PlanStandbys(ctx context.Context, role string) (change string, warnings []string, err error)
+	// Position returns how far the primary has written.
+	Position(ctx context.Context) (string, error)
+	// Lagging names, with the reason, the standbys that have not replayed position
+	// and the replicas that do not accept c, which needs a verifier. No login is
+	// tried.
+	Lagging(ctx context.Context, position string, c secret.Credential) ([]string, error)
+}
+
+// Sessions are the open sessions on the server that Database changes. Those of
+// pgrotate are none.
+type Sessions interface {
+	// PlanSessions finds out what may be seen of the sessions of role.
+	PlanSessions(ctx context.Context, role string) (warnings []string, err error)
+	// PlanTermination finds out whether Terminate will be allowed, and ends nothing.
+	PlanTermination(ctx context.Context, role string) error
+	// Opened returns the sessions of roles by client; change, by the database's
+	// clock, parts the former from the recent ones.
+	Opened(ctx context.Context, roles []string, change time.Time) ([]secret.Sessions, error)
+	// Terminate ends the sessions of roles that were opened before change, and
+	// returns how many when they have ended. It leaves all others alone.
+	Terminate(ctx context.Context, roles []string, change time.Time) (ended int, err error)
+}
+
+// Addresses tell where a client of the database is.
+type Addresses interface {
+	// Origins returns where the cluster has the IP addresses, those that it does
+	// not have left out, and what was searched for them: "this cluster", or what
+	// of it may be seen.
+	Origins(ctx context.Context, addresses []string) (found map[string]secret.Origin, searched string, err error)
+}
+
+// Health is what has to be as ready at the end of a rotation as it was before.
+type Health interface {
+	fmt.Stringer
+	// Ready counts its pods, by what owns them.
+	Ready(ctx context.Context) (map[string]secret.Readiness, error)
 }
 
 // Journal survives the process. It may refuse a write; then the run stops.

@@ -3,7 +3,9 @@ package rotation_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -146,6 +148,7 @@ func (w *world) change(c secret.Credential) {
 	l := w.role(c.User)
 	l.accepts = c.Verifier.Reveal()
 	l.had = append(l.had, c.Password.Reveal())
+	w.changed = time.Now()
 	w.writes++
 }
 
@@ -361,22 +364,34 @@ func (w *world) rolloutTime() time.Duration {
 	return w.rollout
 }
 
-func (l workloadPort) Restart(ctx context.Context, mark string, sure func(context.Context) error, progress func(string)) error {
+func (l workloadPort) Restart(ctx context.Context, mark string, sure func(context.Context) error, progress func(string)) ([]secret.Proof, error) {
 	if l.LeftAlone() {
-		return nil
+		return nil, nil
 	}
 	for {
 		seen := l.p.w.markOf(l.name)
 		if seen != mark {
 			if err := sure(ctx); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		progress("restarting")
 		if err := l.roll(ctx, seen, mark); !errors.Is(err, errMoved) {
-			return err
+			return l.p.w.proven(l.name), err
 		}
 	}
+}
+
+// proven is what is known of the pods of a workload.
+func (w *world) proven(name string) (all []secret.Proof) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range w.sets[name].pods {
+		p := w.proofs(name, i)
+		p.Pod = fmt.Sprintf("%s-%d", path.Base(name), i)
+		all = append(all, p)
+	}
+	return all
 }
 
 var errMoved = errors.New("somebody has restarted it since it was read")

@@ -112,7 +112,7 @@ func (r *run) questions() []question {
 	for _, target := range r.RemoteCopies {
 		all = append(all, copyQuestion("GitHub", target, next))
 	}
-	return all
+	return append(all, r.bystanders()...)
 }
 
 // databaseQuestions begin with the served role: whether what it has can be judged.

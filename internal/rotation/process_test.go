@@ -39,7 +39,8 @@ func (f fault) String() string {
 
 // fits tells whether the fault can happen to the call.
 func (f fault) fits(call string) bool {
-	database := strings.Contains(call, " Database.") || strings.Contains(call, " Lock.Check") || strings.Contains(call, " Lockout.") || strings.Contains(call, " Twins.") || strings.Contains(call, " Retirement.")
+	database := strings.Contains(call, " Database.") || strings.Contains(call, " Lock.Check") || strings.Contains(call, " Lockout.") || strings.Contains(call, " Twins.") || strings.Contains(call, " Retirement.") ||
+		strings.Contains(call, " Standbys.") || strings.Contains(call, " Sessions.")
 	switch f {
 	case cutBefore, cutAfter:
 		return database && !strings.Contains(call, "Verifier") && !strings.Contains(call, "Lockout.Break")
@@ -126,7 +127,8 @@ func (p *process) rotation() *rotation.Rotation {
 		Strategy: strategy, ClusterCopies: []rotation.Copy{copyPort{p, cluster}},
 		RemoteCopies: []rotation.Copy{copyPort{p, remote}},
 		Workloads:    []rotation.Workload{workloadPort{p, inPod}, workloadPort{p, inPod2}},
-		Keep:         secret.New,
+		Standbys:     standbysPort{p}, Sessions: sessionsPort{p}, Addresses: addressesPort{p}, Health: healthPort{p},
+		Keep: secret.New,
 		Generate: func() secret.Value {
 			w.mu.Lock()
 			defer w.mu.Unlock()

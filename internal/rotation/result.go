@@ -48,6 +48,7 @@ type Result struct {
 	Plan          []Line
 	Targets       []Line // what a run that left a rotation open has to write and restart: step and name only
 	Warnings      []string
+	Laggards      []Laggard
 	Lingering     []string  // what a new password does not take away from whoever had the compromised one
 	Requested     bool      // the way back was asked for
 	FormerRole    string    // still opens a door, and is not served any more
@@ -70,7 +71,8 @@ type Target struct {
 	Kind      string // "copy" or "workload"
 	Name      string
 	Elapsed   time.Duration
-	UpdatedAt time.Time // of a copy, where its store says so
+	UpdatedAt time.Time      // of a copy, where its store says so
+	Pods      []secret.Proof // of a workload
 	Err       error
 }
 
@@ -306,7 +308,7 @@ func sameDocument(stored, wanted secret.Document) bool {
 
 // label names a step on the way back apart from the same one on the way forward.
 func (r *run) label(name string) string {
-	if r.state.Phase == Back && slices.Contains([]string{"database", "served Secret", "cluster copies", "restart", "GitHub", "verify"}, name) {
+	if r.state.Phase == Back && slices.Contains([]string{"database", "served Secret", "cluster copies", "standbys", "restart", "GitHub", "health", "verify"}, name) {
 		return "back: " + name
 	}
 	return name

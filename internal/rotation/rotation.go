@@ -48,6 +48,7 @@ type Policy struct {
 	LockTimeout    time.Duration
 	Timeout        time.Duration // of the whole run
 	RolloutTimeout time.Duration // of one workload; kept in reserve for the way back
+	TerminateStale bool          // end the sessions that are older than the change, after the restart
 }
 
 // Rotation is everything that one rotation needs.
@@ -64,6 +65,10 @@ type Rotation struct {
 	ClusterCopies []Copy     // written before the pods restart
 	RemoteCopies  []Copy     // written while the pods restart
 	Workloads     []Workload // restarted, all at once
+	Standbys      Standbys   // required
+	Sessions      Sessions   // required
+	Addresses     Addresses  // required
+	Health        Health     // nil: nothing but Workloads has to be ready
 	// Discovered says that Workloads is what the cluster shows now, not a list
 	// that somebody wrote: a recorded workload that is missing in it is gone.
 	Discovered bool

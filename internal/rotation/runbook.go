@@ -32,11 +32,14 @@ func (r *run) apply(ctx context.Context, w way) error {
 		r.step("database", r.open(w)),         // from here on c opens the door
 		r.urgent("served Secret", r.serve(w)), // what the pods read
 		r.step("cluster copies", r.copyAll(r.ClusterCopies, c)),
+		r.replayed(w), // pods may log in at a standby, too
 		together(r.goesBack, // neither waits for the other
 			r.step("restart", r.restartAll(w)), // those who read it only once; they never see c
 			r.step("GitHub", r.copyAll(r.RemoteCopies, c)),
 		),
+		r.healthy(w),                  // nobody else has suffered
 		r.step("verify", r.verify(w)), // open the door with what the pods read
+		r.aftermath(w),                // who goes on as if nothing had happened
 	)
 }
 
@@ -273,12 +276,15 @@ func (r *run) holding(ctx context.Context) error {
 
 func (r *run) restart(ctx context.Context, target Workload, w way) error {
 	began := r.Now()
-	err := target.Restart(ctx, w.mark, r.holding, func(detail string) { r.progress("restart", target.String(), detail) })
+	pods, err := target.Restart(ctx, w.mark, r.holding, func(detail string) { r.progress("restart", target.String(), detail) })
+	if err == nil {
+		err = refuted(target.String(), pods)
+	}
 	if err != nil && errors.Is(context.Cause(ctx), errForwardOver) {
 		err = &failure{class: Unhealthy, text: fmt.Sprintf("restart %s: not proven before the time for it was over: %v", target, err),
 			hint: "a larger `timeout` or `rollout-timeout` gives it more time"}
 	}
-	r.report(Target{Kind: "workload", Name: target.String(), Elapsed: r.Now().Sub(began), Err: err})
+	r.report(Target{Kind: "workload", Name: target.String(), Elapsed: r.Now().Sub(began), Pods: pods, Err: err})
 	if w.lenient && err != nil && ClassOf(err) == Unhealthy {
 		return nil
 	}

@@ -82,8 +82,8 @@ func TestRotated(t *testing.T) {
 		for _, step := range res.Steps {
 			names = append(names, step.Name)
 		}
-		slices.Sort(names[9:11]) // the two that run beside each other
-		want := []string{"lock", "look", "preflight", "claim", "fence", "journal", "database", "served Secret", "cluster copies", "GitHub", "restart", "verify", "commit"}
+		slices.Sort(names[10:12]) // the two that run beside each other
+		want := []string{"lock", "look", "preflight", "claim", "fence", "journal", "database", "served Secret", "cluster copies", "standbys", "GitHub", "restart", "health", "verify", "sessions", "commit"}
 		if !slices.Equal(names, want) {
 			t.Errorf("steps %q, want %q", names, want)
 		}
@@ -114,7 +114,7 @@ func TestPlanChangesNothing(t *testing.T) {
 		for _, line := range res.Plan {
 			steps = append(steps, line.Step)
 		}
-		want := []string{"database", "journal", "served Secret", "cluster copies", "restart", "restart", "GitHub"}
+		want := []string{"database", "journal", "served Secret", "cluster copies", "restart", "restart", "GitHub", "standbys", "sessions", "health"}
 		if !slices.Equal(steps, want) {
 			t.Errorf("the plan has %q, want %q", steps, want)
 		}

@@ -42,6 +42,9 @@ type world struct {
 	locks    map[string]*process // advisory locks, by the role they are about
 	freed    chan struct{}       // closed when the lock is given back
 	salts    int
+	changed  time.Time     // when the password was last
+	replay   time.Duration // how far a standby is behind; 0: not at all
+	clients  []session
 	ticks    int // of the stores' clocks: no two writes at the same time
 
 	// The cluster.
@@ -51,6 +54,9 @@ type world struct {
 	sets     map[string]*podSet
 	writes   int // of anything anywhere
 	checked  int // of them
+
+	origins map[string]secret.Origin // of addresses
+	proofs  func(workload string, pod int) secret.Proof
 
 	// The other places.
 	copies map[string]copied
@@ -110,6 +116,7 @@ func newWorld() *world {
 		sets:   map[string]*podSet{},
 		copies: map[string]copied{},
 		sick:   func(string, string) bool { return false },
+		proofs: func(string, int) secret.Proof { return secret.Proof{Reason: "no health command is given"} },
 		script: map[string]fault{}, hooks: map[string]func(*process){},
 		down:   func(string) bool { return false },
 		system: "7000000000000000001", lockdb: "postgres",

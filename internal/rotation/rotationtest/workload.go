@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/pgrotate/pgrotate/internal/rotation"
+	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
 // Workload is a set of pods, seen from outside, too.
@@ -50,8 +51,10 @@ func agreed(context.Context) error { return nil }
 
 func (w Workload) restart(t *testing.T, mark string) []string {
 	t.Helper()
-	must(t, w.Workload.Restart(t.Context(), mark, agreed, silent), "restart")
+	proofs, err := w.Workload.Restart(t.Context(), mark, agreed, silent)
+	must(t, err, "restart")
 	pods := w.Pods()
+	wantProofs(t, proofs, len(pods))
 	if len(pods) == 0 {
 		t.Error("no pod is left")
 	}
@@ -63,6 +66,20 @@ func (w Workload) restart(t *testing.T, mark string) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// wantProofs demands one proof of each pod, none of them refuted, and a reason
+// for each that is not proven.
+func wantProofs(t *testing.T, proofs []secret.Proof, pods int) {
+	t.Helper()
+	if len(proofs) != pods {
+		t.Errorf("%d proofs of %d pods", len(proofs), pods)
+	}
+	for _, p := range proofs {
+		if p.Pod == "" || p.Evidence == secret.Refuted || p.Evidence == secret.NotProven && p.Reason == "" {
+			t.Errorf("pod %q is %v because of %q", p.Pod, p.Evidence, p.Reason)
+		}
+	}
 }
 
 func workloadPlan(t *testing.T, w Workload) {
@@ -88,7 +105,8 @@ func (w Workload) names() []string {
 
 func workloadRestart(t *testing.T, w Workload) {
 	before, told := w.names(), 0
-	must(t, w.Workload.Restart(t.Context(), "contract1", agreed, func(string) { told++ }), "restart")
+	_, err := w.Workload.Restart(t.Context(), "contract1", agreed, func(string) { told++ })
+	must(t, err, "restart")
 	for _, name := range w.restart(t, "contract1") {
 		if slices.Contains(before, name) {
 			t.Errorf("pod %s was not replaced", name)
@@ -124,9 +142,10 @@ func workloadFenced(t *testing.T, w Workload) {
 		if asked++; asked > 1 {
 			return errOver
 		}
-		return w.Workload.Restart(ctx, "contract6-other", agreed, silent)
+		_, err := w.Workload.Restart(ctx, "contract6-other", agreed, silent)
+		return err
 	}
-	if err := w.Workload.Restart(t.Context(), "contract6", between, silent); !errors.Is(err, errOver) {
+	if _, err := w.Workload.Restart(t.Context(), "contract6", between, silent); !errors.Is(err, errOver) {
 		t.Errorf("a restart on the strength of an old read ended with %v, want %v", err, errOver)
 	}
 	for name, carries := range w.Pods() {
@@ -138,7 +157,7 @@ func workloadFenced(t *testing.T, w Workload) {
 
 func workloadUnsure(t *testing.T, w Workload) {
 	before := w.names()
-	if err := w.Workload.Restart(t.Context(), "contract7", func(context.Context) error { return errOver }, silent); !errors.Is(err, errOver) {
+	if _, err := w.Workload.Restart(t.Context(), "contract7", func(context.Context) error { return errOver }, silent); !errors.Is(err, errOver) {
 		t.Errorf("a restart that nobody was sure of ended with %v, want %v", err, errOver)
 	}
 	if !slices.Equal(before, w.names()) {
@@ -148,14 +167,16 @@ func workloadUnsure(t *testing.T, w Workload) {
 
 func workloadBroken(t *testing.T, w Workload) {
 	w.Break()
-	wantClass(t, w.Workload.Restart(t.Context(), "contract4", agreed, silent), rotation.Unhealthy, "restart pods that come up wrong")
+	_, err := w.Workload.Restart(t.Context(), "contract4", agreed, silent)
+	wantClass(t, err, rotation.Unhealthy, "restart pods that come up wrong")
 }
 
 func workloadStops(t *testing.T, w Workload) {
 	before := w.names()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	wantClass(t, w.Workload.Restart(ctx, "contract5", agreed, silent), rotation.Unavailable, "restart after being told to stop")
+	_, err := w.Workload.Restart(ctx, "contract5", agreed, silent)
+	wantClass(t, err, rotation.Unavailable, "restart after being told to stop")
 	if !slices.Equal(before, w.names()) {
 		t.Error("the pods were restarted after the run was told to stop")
 	}

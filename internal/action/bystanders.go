@@ -1,0 +1,33 @@
+package action
+
+import (
+	"net"
+	"strconv"
+
+	"github.com/pgrotate/pgrotate/internal/rotation"
+)
+
+// places returns the host:port entries of a list, without those that are none.
+func (in *inputs) places(name string) (all []string) {
+	for _, line := range in.list(name) {
+		host, port, err := net.SplitHostPort(line)
+		if n, wrong := strconv.ParseUint(port, 10, 16); err != nil || host == "" || wrong != nil || n == 0 {
+			in.wrong(name, "one host:port per line, an IPv6 address in brackets", "%q is not host:port", line)
+			continue
+		}
+		all = append(all, line)
+	}
+	return all
+}
+
+// bystanders wires what a rotation looks at besides the places of the credential.
+func (p *program) bystanders(t *targets, r *rotation.Rotation) {
+	secrets := []string{p.config.Secret}
+	for _, target := range t.copies {
+		secrets = append(secrets, target.Name())
+	}
+	r.Standbys, r.Sessions, r.Addresses = t.database, t.database, t.cluster.Addresses(secrets)
+	if t.health != nil {
+		r.Health = t.health
+	}
+}

@@ -1,0 +1,204 @@
+package kube
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pgrotate/pgrotate/internal/labtest"
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+// answering is a Cluster whose API server is a function.
+func answering(t *testing.T, answer http.HandlerFunc) *Cluster {
+	t.Helper()
+	server := httptest.NewServer(answer)
+	t.Cleanup(server.Close)
+	kubeconfig := `{"clusters":[{"name":"c","cluster":{"server":"` + server.URL + `"}}],"contexts":[{"name":"c","context":{"cluster":"c"}}],"current-context":"c"}`
+	c, err := Connect(Config{Kubeconfig: secret.New(kubeconfig), Namespace: "alfred", Keeper: secret.NewKeeper(nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func reply(w http.ResponseWriter, code int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+// logbook serves the logs of pods and notes which pods are deleted.
+type logbook struct {
+	mu      sync.Mutex
+	logs    map[string]string // of pods by name
+	read    []string
+	deleted []string // "name uid"
+	status  int      // of a deletion
+}
+
+const stale = "starting\nFATAL: password authentication failed for user \"alfred_user\" (SQLSTATE 28P01)\n"
+
+func (l *logbook) serve(w http.ResponseWriter, r *http.Request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	name := strings.TrimPrefix(strings.TrimSuffix(r.URL.Path, "/log"), "/api/v1/namespaces/alfred/pods/")
+	switch {
+	case r.Method == http.MethodDelete:
+		body, _ := io.ReadAll(r.Body) // in whatever encoding: it holds the uid
+		l.deleted = append(l.deleted, name+" "+regexp.MustCompile(`u[0-9]`).FindString(string(body)))
+		reply(w, max(l.status, 200), metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Code: int32(l.status), Message: "no"})
+	case l.logs[name] == "gone":
+		reply(w, 404, metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Code: 404})
+	default:
+		l.read = append(l.read, name)
+		_, _ = io.WriteString(w, l.logs[name])
+	}
+}
+
+func (l *logbook) attempt(t *testing.T, d *diary) *attempt {
+	w := &Workload{cluster: answering(t, l.serve), kind: &kind{name: "deployment"}, name: "core", options: Options{LogLines: 50}}
+	return &attempt{Workload: w, progress: d.write}
+}
+
+func podNamed(name, uid string) pod { return pod{name: name, uid: types.UID(uid), ready: true} }
+
+func TestRefutedPodIsReplacedOnce(t *testing.T) {
+	one, two, three := podNamed("core-1", "u1"), podNamed("core-2", "u2"), podNamed("core-3", "u3")
+	for _, test := range []struct {
+		name    string
+		stale   []string // pods that are, after the first look
+		then    []pod
+		again   bool
+		deleted []string
+		wrong   string
+	}{
+		{"the replacement is well", nil, []pod{two, three}, false, []string{"core-1 u1"}, ""},
+		{"the replacement is refuted", []string{"core-3"}, []pod{two, three}, false, []string{"core-1 u1"}, `check pod "core-3" of deployment/core: 1 of the last 2 lines of its log tell of a refused login`},
+		{"one that was there before is refuted later", []string{"core-2"}, []pod{two, three}, true, []string{"core-1 u1", "core-2 u2"}, ""},
+		{"both", []string{"core-2", "core-3"}, []pod{two, three}, false, []string{"core-1 u1"}, `check pod "core-3"`},
+		{"of the same name", []string{"core-1"}, []pod{podNamed("core-1", "u4"), two}, false, []string{"core-1 u1"}, `check pod "core-1"`},
+		{"it does not go", []string{"core-1"}, []pod{one, two}, false, []string{"core-1 u1"}, `check pod "core-1"`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l, d := &logbook{logs: map[string]string{"core-1": stale, "core-2": "fine", "core-3": "fine"}}, &diary{}
+			a := l.attempt(t, d)
+			again, err := a.examine(t.Context(), []pod{one, two})
+			if !again || err != nil || len(a.proofs) != 2 || a.proofs[0].Evidence != secret.Refuted || a.proofs[1].Evidence != secret.NotProven {
+				t.Fatalf("again %v, %v: %+v", again, err, a.proofs)
+			}
+			if !strings.Contains(d.String(), `pod "core-1" is refuted and replaced once`) {
+				t.Errorf("nobody is told:\n%s", d.String())
+			}
+			if left := a.alive(view{pods: []pod{one, two}}).pods; len(left) != 1 || left[0].name != "core-2" {
+				t.Errorf("a pod that was told to go still counts: %+v", left)
+			}
+			l.logs["core-1"] = "fine"
+			for _, name := range test.stale {
+				l.logs[name] = stale
+			}
+			again, err = a.examine(t.Context(), test.then)
+			if again != test.again || !slices.Equal(l.deleted, test.deleted) {
+				t.Errorf("again %v, deleted %q", again, l.deleted)
+			}
+			if test.wrong != "" {
+				wantFailure(t, err, unhealthy, test.wrong)
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Waiting does not mend a wrong password: a pod that does not become ready is
+// looked at before its time is over.
+func TestPodsThatAreNotReadyAreInspected(t *testing.T) {
+	l, d := &logbook{logs: map[string]string{"core-1": stale, "core-2": stale, "core-3": "gone"}}, &diary{}
+	waiting, gone := podNamed("core-1", "u1"), podNamed("core-3", "u3")
+	waiting.ready, gone.ready = false, false
+	a := l.attempt(t, d)
+	again, err := a.inspect(t.Context(), []pod{waiting, podNamed("core-2", "u2"), gone})
+	if !again || err != nil || !slices.Equal(l.read, []string{"core-1"}) || !slices.Equal(l.deleted, []string{"core-1 u1"}) {
+		t.Errorf("again %v, %v, read %q, deleted %q", again, err, l.read, l.deleted)
+	}
+	waiting.uid = "u9"
+	_, err = a.inspect(t.Context(), []pod{waiting})
+	wantFailure(t, err, unhealthy, "tell of a refused login")
+
+	quiet := l.attempt(t, d)
+	quiet.options.LogLines = 0
+	if again, err := quiet.inspect(t.Context(), []pod{waiting}); again || err != nil {
+		t.Errorf("logs that nobody wants read: %v, %v", again, err)
+	}
+}
+
+func TestReplacementThatIsNotAllowed(t *testing.T) {
+	for _, test := range []struct {
+		status int
+		class  string
+	}{{200, ""}, {404, ""}, {409, ""}, {403, refused}, {500, unavailable}} {
+		l := &logbook{logs: map[string]string{"core-1": stale}, status: test.status}
+		_, err := l.attempt(t, &diary{}).examine(t.Context(), []pod{podNamed("core-1", "u1")})
+		if test.class == "" && err != nil {
+			t.Errorf("%d: %v", test.status, err)
+		}
+		if test.class != "" {
+			f := wantFailure(t, err, test.class, `replace pod "core-1"`)
+			if test.class == refused && !strings.Contains(f.Hint(), `verbs: ["delete"]`) {
+				t.Errorf("hint %q", f.Hint())
+			}
+		}
+	}
+}
+
+func TestAddressesOfAPod(t *testing.T) {
+	at := corev1.PodStatus{PodIPs: []corev1.PodIP{{IP: "10.1.0.1"}, {IP: "fd00::1"}}}
+	own, _ := ofPod(&corev1.Pod{Status: at})
+	shared, _ := ofPod(&corev1.Pod{Spec: corev1.PodSpec{HostNetwork: true}, Status: at})
+	if !slices.Equal(own.addresses, []string{"10.1.0.1", "fd00::1"}) || shared.addresses != nil {
+		t.Errorf("%q, on the network of the node %q", own.addresses, shared.addresses)
+	}
+}
+
+// TestStalePodIsReplaced makes the role that a pod logs in with when the pod is
+// deleted, so that its replacement is let in: as a kubelet does that reads its
+// cache once.
+func TestStalePodIsReplaced(t *testing.T) {
+	t.Parallel()
+	where := labtest.Open(t)
+	admin := lab(t)
+	role := admin.namespace
+	putSecret(t, admin, servedSecret())
+	putDeployment(t, admin, "core", 1, func(d *appsv1.Deployment) {
+		service(t, where.PostgresURL)(d)
+		env := d.Spec.Template.Spec.Containers[0].Env
+		env[len(env)-1].Value = databaseURL(t, where.PostgresURL, role, "not-the-password")
+	})
+	settledWorkloads(t, admin, Discovery{}, options(nil))
+	sql := superuser(t, where.PostgresURL)
+	t.Cleanup(func() { sql(fmt.Sprintf("DROP ROLE IF EXISTS %q", role)) })
+	c, _ := throughProxy(t, admin, func(r *http.Request) int {
+		if r.Method == http.MethodDelete {
+			sql(fmt.Sprintf("CREATE ROLE %q LOGIN PASSWORD 'not-the-password'", role))
+		}
+		return 0
+	})
+	w := settledWorkloads(t, c, Discovery{}, options(func(o *Options) { o.HealthCommand, o.LogLines = []string{"/healthcheck"}, 50 }))[0]
+	var d diary
+	proofs, err := w.Restart(t.Context(), "r1", agreed, d.write)
+	if err != nil || len(proofs) != 1 || proofs[0].Evidence != secret.ByHealthCommand || !strings.Contains(d.String(), "is refuted and replaced once") {
+		t.Errorf("%v, %+v\n%s", err, proofs, d.String())
+	}
+}

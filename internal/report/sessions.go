@@ -1,0 +1,63 @@
+package report
+
+import (
+	"slices"
+
+	"github.com/pgrotate/pgrotate/internal/rotation"
+)
+
+// laggards lists who has sessions from before the change: a new password ends none.
+func (b builder) laggards() section {
+	return table(b, "Sessions from before the change", []string{"Client", "Address", "Sessions", "Oldest", "Where"}, b.Laggards, func(l rotation.Laggard) row {
+		return row{b.given(l.Application, "no name"), b.given(l.Address, ""), ended(l), b.cell(number, moment(l.Since)), b.cell(prose, l.Where)}
+	})
+}
+
+// given is a name, or what stands for none.
+func (b builder) given(name, none string) cell {
+	if name == "" {
+		return cell{Text: none}
+	}
+	return b.cell(code, name)
+}
+
+func ended(l rotation.Laggard) cell {
+	switch {
+	case l.Left == 0:
+		return cell{Text: count(l.Sessions, "ended", "ended"), Kind: good}
+	case l.Left < l.Sessions:
+		return cell{Text: decimal(int64(l.Left)) + " of " + count(l.Sessions, "open", "open"), Kind: bad}
+	}
+	return cell{Text: count(l.Sessions, "open", "open"), Kind: aside}
+}
+
+// goOn says what to do about sessions that go on.
+func goOn(res rotation.Result) (next []string) {
+	open := func(l rotation.Laggard) bool { return l.Left > 0 }
+	if slices.ContainsFunc(res.Laggards, func(l rotation.Laggard) bool { return open(l) && !l.Pooler }) {
+		next = append(next, "Have the clients that are listed under sessions log in anew, so that those which know the former password only show now and not at night; "+
+			"`terminate-sessions: stale` does it at the end of a rotation.")
+	}
+	if slices.ContainsFunc(res.Laggards, func(l rotation.Laggard) bool { return open(l) && l.Pooler }) {
+		next = append(next, "Send `RECONNECT` to the poolers that are listed under sessions, after `RELOAD` where their user list was changed.")
+	}
+	return next
+}
+
+type laggardInJSON struct {
+	Role        string   `json:"role"`
+	Application string   `json:"application,omitempty"`
+	Address     string   `json:"address,omitempty"` // left out: a Unix socket
+	Sessions    int      `json:"sessions"`
+	Left        int      `json:"left"` // that go on
+	Since       string   `json:"since,omitempty"`
+	Where       string   `json:"where"`
+	Pods        []string `json:"pods"`   // that it may be
+	Owners      []string `json:"owners"` // of these
+	Pooler      bool     `json:"pooler,omitempty"`
+}
+
+func (b builder) laggardInJSON(l rotation.Laggard) laggardInJSON {
+	return laggardInJSON{b.tidy(l.Role), b.tidy(l.Application), b.tidy(l.Address), l.Sessions, l.Left, instant(l.Since), b.tidy(l.Where),
+		convert(l.Pods, b.tidy), convert(l.Owners, b.tidy), l.Pooler}
+}

@@ -1,0 +1,81 @@
+package rotation
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+// The evidence about a pod, for those who know this package only.
+const (
+	NotProven = secret.NotProven
+	Refuted   = secret.Refuted
+)
+
+// refuted holds the pods of a workload against it that are.
+func refuted(workload string, pods []secret.Proof) error {
+	var errs []error
+	for _, p := range pods {
+		if p.Evidence == Refuted {
+			errs = append(errs, &failure{class: Unhealthy, text: fmt.Sprintf("check pod %q of %s: %s", p.Pod, workload, p.Reason)})
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// testify adds what the sessions say about each pod to what its restart does.
+func (r *run) testify(user string, opened []secret.Sessions) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var errs []error
+	for i, target := range r.result.Workloads {
+		pods := slices.Clone(target.Pods)
+		for n := range pods {
+			pods[n] = witnessed(pods[n], user, opened)
+		}
+		r.result.Workloads[i].Pods = pods
+		if target.Err == nil { // else it has been said
+			errs = append(errs, refuted(target.Name, pods))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// witnessed is a proof with what the sessions add that were opened after the
+// change. Only an address that is the pod's own tells anything about it: then a
+// session shows that its password is the new one, and its role that it has read
+// the new user name.
+func witnessed(p secret.Proof, user string, opened []secret.Sessions) secret.Proof {
+	if len(p.Addresses) == 0 && p.Evidence == NotProven {
+		p.Reason = joined(p.Reason, "it shares the address of its node")
+		return p
+	}
+	seen := false
+	for _, s := range opened {
+		if s.Recent == 0 || !slices.Contains(p.Addresses, s.Address) {
+			continue
+		}
+		if s.Role != user {
+			p.Evidence, p.Reason = Refuted, fmt.Sprintf("it has logged in as role %q since the change", s.Role)
+			return p
+		}
+		seen = true
+	}
+	switch {
+	case p.Evidence != NotProven:
+	case seen:
+		p.Evidence, p.Reason = secret.BySession, ""
+	default:
+		p.Reason = joined(p.Reason, "no session of it was seen")
+	}
+	return p
+}
+
+func joined(reason, more string) string {
+	if reason == "" {
+		return more
+	}
+	return reason + "; " + more
+}
