@@ -20,9 +20,9 @@ import (
 )
 
 // Main runs the action with the environment that getenv shows and returns the
-// exit code: 0 done or nothing to do; 1 rolled back unasked or committed with
-// unhealthy workloads; 2 nothing touched; 3 journal open or busy. All output
-// goes to stdout. args is the program's name and nothing else: under the name
+// exit code: 0 done or nothing to do; 1 rolled back unasked, committed with
+// unhealthy workloads, or a finding of a check; 2 nothing touched; 3 journal open
+// or busy. All output goes to stdout. args is the program's name and nothing else: under the name
 // pgrotate-resume it is the action's post step, see post.go.
 func Main(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) (code int) {
 	unprotected := secret.ProtectProcess()
@@ -102,6 +102,8 @@ func (p *program) perform(ctx context.Context, r *rotation.Rotation) rotation.Re
 		return r.Resume(ctx)
 	case "rollback":
 		return r.Rollback(ctx)
+	case "check":
+		return r.Check(ctx)
 	}
 	return r.Rotate(ctx)
 }

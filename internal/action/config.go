@@ -50,6 +50,7 @@ type Config struct {
 	KeepPrevious   time.Duration
 	RetireAfter    time.Duration
 	MinimumAge     time.Duration
+	MaximumAge     time.Duration
 	RolloutTimeout time.Duration
 	Timeout        time.Duration
 	LockTimeout    time.Duration
@@ -63,7 +64,7 @@ type Config struct {
 // asking a server; the problems are left in in.
 func read(in *inputs, keep func(string) secret.Value) Config {
 	c := Config{
-		Command:  in.choice("command", "rotate", "plan", "resume", "rollback"),
+		Command:  in.choice("command", "rotate", "plan", "resume", "rollback", "check"),
 		Mode:     in.choice("mode", "planned", "emergency"),
 		Strategy: in.choice("strategy", rotation.InPlace, rotation.Alternate),
 		Reason:   oneLine(in.text("reason")),
@@ -101,6 +102,7 @@ func read(in *inputs, keep func(string) secret.Value) Config {
 		KeepPrevious:   in.duration("keep-previous", 24*time.Hour),
 		RetireAfter:    in.duration("retire-after", 24*time.Hour),
 		MinimumAge:     in.duration("minimum-age", 0),
+		MaximumAge:     in.duration("maximum-age", 80*day),
 		RolloutTimeout: in.duration("rollout-timeout", 10*time.Minute),
 		Timeout:        in.duration("timeout", 30*time.Minute),
 		LockTimeout:    in.duration("lock-timeout", time.Minute),
@@ -124,6 +126,10 @@ func (c *Config) urgent(in *inputs) {
 	case c.Command == "resume":
 		c.resume()
 		c.Notes = append(c.Notes, "`mode: emergency` means nothing to `resume`: the journal says what the open rotation is")
+		return
+	case c.Command == "check":
+		c.Mode = string(rotation.Planned)
+		c.Notes = append(c.Notes, "`mode: emergency` means nothing to `check`, which changes nothing")
 		return
 	case c.Command == "rollback":
 		in.wrong("mode", "leave `mode` out; `command: rotate` with `mode: emergency` replaces a password that is compromised", "an emergency never goes back, and `command` is %q", c.Command)
@@ -172,7 +178,7 @@ func (c Config) roles(in *inputs) {
 // rather than doing something else than what was asked for.
 func later(in *inputs) {
 	for _, input := range []struct{ name, only string }{
-		{"on-drift", "refuse"}, {"maximum-age", "80d"},
+		{"on-drift", "refuse"},
 	} {
 		if value := in.text(input.name); value != "" && value != input.only {
 			in.wrong(input.name, "leave it out", "%q is not supported by this version yet", value)

@@ -54,6 +54,7 @@ func TestInputs(t *testing.T) {
 //	unchanged                      no store was written since
 //	restored                       every byte is back
 //	consistent                     all places hold one password that works, and the journal is closed
+//	alter PASSWORD                 somebody changes the role's password in the database
 //	accepts|refuses PASSWORD [ROLE] what the database says to it; the role is $ROLE unless it is named
 //	serves ROLE                    the served Secret has this user name
 //	ready NAME                     the Deployment has ready pods of its newest template only
@@ -106,7 +107,7 @@ func TestScenarios(t *testing.T) {
 
 func scenarioCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
-		"exits": exits, "deploy": deploy, "remember": remember, "unchanged": judged((*platform).unchanged), "restored": judged((*platform).restored),
+		"exits": exits, "deploy": deploy, "alter": alter, "remember": remember, "unchanged": judged((*platform).unchanged), "restored": judged((*platform).restored),
 		"consistent": judged((*platform).consistent), "accepts": login(true), "refuses": login(false), "serves": serves, "ready": ready, "mark": mark,
 		"secret": addKey, "copy": makeCopy, "label": label, "github": fault, "trust": trust, "killed": killed, "held": held, "released": released, "together": together,
 		"inputs": several, "state": handOver, "url-follows": urlFollows, "session": openSession, "alive": alive,
@@ -149,6 +150,11 @@ func deploy(ts *testscript.TestScript, _ bool, args []string) {
 		extra = append(extra, corev1.EnvVar{Name: name, Value: value})
 	}
 	ts.Check(of(ts).Deploy(args[0], 2, extra...))
+}
+
+func alter(ts *testscript.TestScript, _ bool, args []string) {
+	p := of(ts)
+	ts.Check(p.SQL(p.Superuser, `ALTER ROLE "`+p.Name+`" PASSWORD '`+args[0]+`'`))
 }
 
 func remember(ts *testscript.TestScript, _ bool, _ []string) {

@@ -24,6 +24,7 @@ var (
 	_ rotation.Served   = (*kube.Served)(nil)
 	_ rotation.Workload = (*kube.Workload)(nil)
 	_ rotation.Copy     = (*kube.Copy)(nil)
+	_ rotation.Readable = (*kube.Copy)(nil)
 	_ rotation.Copy     = (*github.Secret)(nil)
 
 	_ rotation.Standbys   = (*postgres.Database)(nil)
@@ -176,7 +177,7 @@ func (p *program) wire(ctx context.Context, in *inputs) wired {
 		NewID: newID, Now: time.Now, Observe: p.console.Observe, Announce: p.announce,
 		Request: rotation.Request{ID: p.getenv("GITHUB_RUN_ID"), Owner: runURL(p.getenv), Reason: c.Reason, Only: p.only},
 		Policy: rotation.Policy{
-			GoBack: c.OnFailure == "rollback", MinimumAge: c.MinimumAge, KeepPrevious: c.KeepPrevious, RetireAfter: c.RetireAfter,
+			GoBack: c.OnFailure == "rollback", MinimumAge: c.MinimumAge, MaximumAge: c.MaximumAge, KeepPrevious: c.KeepPrevious, RetireAfter: c.RetireAfter,
 			LockTimeout: c.LockTimeout, Timeout: c.Timeout, RolloutTimeout: c.RolloutTimeout,
 			TerminateStale: c.TerminateSessions == "stale",
 		},

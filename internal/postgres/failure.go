@@ -14,10 +14,11 @@ import (
 // Classes of failures that decide what a run does; no class means that the
 // outcome is not known.
 const (
-	refused  = "refused"  // a definite no that changed nothing
-	conflict = "conflict" // somebody else is changing the role
-	lost     = "lost"     // the session that held the lock is gone
-	busy     = "busy"     // somebody else holds the lock
+	refused   = "refused"   // a definite no that changed nothing
+	unhealthy = "unhealthy" // no password opens the role
+	conflict  = "conflict"  // somebody else is changing the role
+	lost      = "lost"      // the session that held the lock is gone
+	busy      = "busy"      // somebody else holds the lock
 )
 
 // SQLSTATEs that have a meaning here, see
@@ -57,7 +58,7 @@ func (e *Error) Error() string {
 // Unwrap returns the cause, nil where there is none.
 func (e *Error) Unwrap() error { return e.cause }
 
-// Class is "refused", "conflict", "lost", "busy", or "" where the
+// Class is "refused", "unhealthy", "conflict", "lost", "busy", or "" where the
 // outcome is not known.
 func (e *Error) Class() string { return e.class }
 

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/pgrotate/pgrotate/internal/secret"
@@ -17,7 +18,7 @@ import (
 //   - On such a path the stored verifier answers, where it may be read.
 //
 // Everything that proves nothing is Unknown with an error, class "refused" where
-// the set-up or the role never can. A role that is NOLOGIN makes a right password
+// the set-up never can, "unhealthy" where no password can open the role. A role that is NOLOGIN makes a right password
 // Closed.
 func (d *Database) Holds(ctx context.Context, c secret.Credential) (secret.Verdict, error) {
 	verdict := secret.Unknown
@@ -72,7 +73,17 @@ func (s *session) judgeable(ctx context.Context, name string) (role, facts, erro
 	if err == nil && r.expired {
 		err = r.expiry()
 	}
-	return r, f, err
+	return r, f, barred(err)
+}
+
+// barred makes a verdict of what is definitely wrong with the role itself: no
+// password opens it.
+func barred(err error) error {
+	var e *Error
+	if !errors.As(err, &e) || e.class != refused {
+		return err
+	}
+	return &Error{op: e.op, cause: e.cause, class: unhealthy, hint: e.hint}
 }
 
 func standby() error {

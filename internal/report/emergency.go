@@ -91,7 +91,7 @@ type remnant struct {
 
 // remnants lists what is left to be done, in the order of the runbook.
 func (b builder) remnants() []remnant {
-	if b.Status != rotation.StatusUnfinished || b.mode() != string(rotation.Emergency) {
+	if b.checked() || b.Status != rotation.StatusUnfinished || b.mode() != string(rotation.Emergency) {
 		return nil
 	}
 	var all []remnant

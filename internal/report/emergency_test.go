@@ -42,6 +42,8 @@ func metaOf(name string) Meta {
 		meta.Command = "plan"
 	case name == "emergency-unhealthy":
 		meta.Command = "resume"
+	case strings.HasPrefix(name, "check-"):
+		meta.Command = "check"
 	case strings.HasPrefix(name, "rollback-"):
 		meta.Command = "rollback"
 	case name == "post-finished":
@@ -215,5 +217,6 @@ func allCases() map[string]rotation.Result {
 	maps.Copy(all, urgentCases())
 	maps.Copy(all, bystanderCases())
 	maps.Copy(all, alternateCases())
+	maps.Copy(all, checkCases())
 	return all
 }

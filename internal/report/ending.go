@@ -18,6 +18,8 @@ type ending struct {
 
 func endingOf(res rotation.Result, meta Meta, problems int) ending {
 	switch urgent := modeOf(res, meta) == string(rotation.Emergency); {
+	case checked(res, meta):
+		return checkEnding(res, problems)
 	case !urgent:
 		return plainEnding(res, meta, problems)
 	case res.Status == rotation.StatusRotated:

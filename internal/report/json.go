@@ -31,7 +31,7 @@ type document struct {
 	Requested       bool             `json:"requested,omitempty"` // the way back was asked for
 	PostStep        bool             `json:"post_step,omitempty"`
 	RotatedAt       string           `json:"rotated_at,omitempty"` // database clock
-	DueAt           string           `json:"due_at,omitempty"`     // when a scheduled run changes it next
+	DueAt           string           `json:"due_at,omitempty"`     // when a scheduled run changes it next, or, of a check, when it is too old
 	BeganAt         string           `json:"began_at,omitempty"`
 	ElapsedMS       int64            `json:"elapsed_ms"`
 	RefusedWindowMS *int64           `json:"refused_window_ms,omitempty"` // left out: not measured
@@ -41,6 +41,7 @@ type document struct {
 	Left            []remnantInJSON  `json:"left"`      // what an unfinished emergency has not done
 	Next            []string         `json:"next"`      // what to do about it
 	Lingering       []string         `json:"lingering"` // what a new password does not take away
+	Checks          []checkInJSON    `json:"checks"`    // what a check has looked at
 	Plan            []lineInJSON     `json:"plan"`
 	Steps           []stepInJSON     `json:"steps"`
 	Workloads       []workloadInJSON `json:"workloads"`
@@ -116,8 +117,8 @@ func (b builder) document() document {
 		RefusedWindowMS: windowMillis(b.Result), Reason: b.tidy(b.Reason), FailedStep: b.tidy(b.FailedStep),
 		Findings: convert(b.problems, b.findingInJSON),
 		Left:     convert(b.remnants(), b.remnantInJSON), Lingering: convert(b.Lingering, b.tidy),
-		Next: convert(b.advice(endingOf(b.Result, b.meta, len(b.problems))), b.tidy),
-		Plan: convert(b.Plan, b.lineInJSON), Steps: convert(b.Steps, b.stepInJSON),
+		Next:   convert(b.advice(endingOf(b.Result, b.meta, len(b.problems))), b.tidy),
+		Checks: convert(b.Checks, b.checkInJSON), Plan: convert(b.Plan, b.lineInJSON), Steps: convert(b.Steps, b.stepInJSON),
 		Workloads: convert(b.Workloads, b.workloadInJSON), Copies: convert(b.Copies, b.copyInJSON),
 		Laggards: convert(b.Laggards, b.laggardInJSON), Warnings: convert(b.Warnings, b.tidy), RunURL: b.tidy(b.meta.RunURL), Version: b.tidy(b.meta.Version),
 	}

@@ -15,7 +15,7 @@ import (
 
 // Meta is what a report says about a run beyond its Result.
 type Meta struct {
-	Command  string // rotate, plan, resume or rollback
+	Command  string // rotate, plan, resume, rollback or check
 	Secret   string // name of the served Secret
 	Strategy string
 	Mode     string // that was asked for; a Result that has one knows better

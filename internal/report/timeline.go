@@ -13,7 +13,7 @@ import (
 // timeline. Mermaid has a syntax of its own, so no other text gets into it.
 var timed = []string{"lock", "look", "preflight", "claim", "fence", "journal",
 	"database", "served Secret", "cluster copies", "standbys", "restart", "GitHub", "health", "verify", "sessions", "revoke",
-	"turn back", "copies", "commit", "retire"}
+	"turn back", "copies", "commit", "retire", "check"}
 
 // longestTimeline is how many steps are drawn: more than a rotation with three
 // lost locks and a way back has.

@@ -316,7 +316,7 @@ func (r *run) wayForward() (way, error) {
 func (r *run) wayBack() way {
 	stamp := r.state.Former
 	stamp.Epoch = r.state.Epoch
-	w := way{credential: r.state.Previous, stamp: stamp, mark: r.state.ID + "-back", back: true, lenient: true, alternate: r.switches()}
+	w := way{credential: r.state.Previous, stamp: stamp, mark: r.state.ID + backSuffix, back: true, lenient: true, alternate: r.switches()}
 	if r.state.Record.Restart == "none" {
 		w.mark = ""
 	}

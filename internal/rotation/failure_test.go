@@ -233,7 +233,7 @@ func TestLateWriteCannotSlipIntoTheWayBack(t *testing.T) {
 			if w.served.version == stale {
 				w.served.keys["password"] = "NewPassword1"
 				w.restart(inPod, "")
-				w.sets[inPod].pods[0] = pod{"", role, w.served.keys["password"]}
+				w.sets[inPod].pods[0] = pod{user: role, password: w.served.keys["password"]}
 			}
 		})
 		res, _ := w.run(rotate)

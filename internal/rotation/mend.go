@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
@@ -26,8 +27,8 @@ func (r *run) strays(ctx context.Context) []Copy {
 }
 
 func (r *run) moved(ctx context.Context, c Copy) bool {
-	i := slices.IndexFunc(r.state.Record.Targets, func(s Stored) bool { return s.Name == c.String() })
-	if i < 0 || r.state.Record.Targets[i].UpdatedAt == nil {
+	recorded := r.recorded(c)
+	if recorded == nil {
 		return false
 	}
 	at, err := c.Updated(ctx)
@@ -35,7 +36,16 @@ func (r *run) moved(ctx context.Context, c Copy) bool {
 		r.warn(fmt.Sprintf("whether somebody else has written %s is not known: %v", c, err))
 		return false
 	}
-	return !at.IsZero() && !at.Equal(*r.state.Record.Targets[i].UpdatedAt)
+	return !at.IsZero() && !at.Equal(*recorded)
+}
+
+// recorded is when the last rotation saw the copy updated; nil: not known.
+func (r *run) recorded(c Copy) *time.Time {
+	i := slices.IndexFunc(r.state.Record.Targets, func(s Stored) bool { return s.Name == c.String() })
+	if i < 0 {
+		return nil
+	}
+	return r.state.Record.Targets[i].UpdatedAt
 }
 
 // mend writes the served credential into the copies that somebody else wrote.

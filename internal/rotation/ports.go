@@ -91,9 +91,17 @@ type Retirement interface {
 	Revoke(ctx context.Context, role string) error
 }
 
+// Readable is a place that shows what it holds, not only when it was written.
+type Readable interface {
+	fmt.Stringer
+	// Differs tells in words, without secrets, what it holds of another credential
+	// than c or lacks of it; empty: nothing. It changes nothing.
+	Differs(ctx context.Context, c secret.Credential) (string, error)
+}
+
 // Served is the Kubernetes Secret that the workloads read.
 type Served interface {
-	fmt.Stringer
+	Readable
 	// Plan finds out whether Set will be allowed, and changes nothing.
 	Plan(ctx context.Context, c secret.Credential) (change string, warnings []string, err error)
 	Look(ctx context.Context) (secret.Snapshot, error)
@@ -107,7 +115,8 @@ type Served interface {
 	Set(ctx context.Context, c secret.Credential, s secret.Stamp) error
 }
 
-// Copy is any other place that holds the credential.
+// Copy is any other place that holds the credential. One that can be read is
+// Readable, too.
 type Copy interface {
 	fmt.Stringer
 	// Plan finds out whether Set will work for c, and changes nothing.
@@ -131,6 +140,8 @@ type Workload interface {
 	Plan(ctx context.Context) (change string, warnings []string, err error)
 	// LeftAlone says so without asking anybody.
 	LeftAlone() bool
+	// Marks returns the living pods with the mark that each carries.
+	Marks(ctx context.Context) ([]secret.Marked, error)
 	// Restart makes every pod carry mark and returns when that is proven: no
 	// pod without it is left, all are ready, none is refuted. It tells what is
 	// known of each pod, also with an error as far as it got. A pod that is refuted

@@ -102,7 +102,7 @@ func (d databasePort) Holds(ctx context.Context, c secret.Credential) (verdict s
 	err = d.p.call(ctx, "Database.Holds", func() error {
 		l := d.p.w.role(c.User)
 		if l == nil {
-			return &failed{"refused", "role " + c.User + " does not exist"}
+			return &failed{"unhealthy", "role " + c.User + " does not exist"}
 		}
 		right := l.opens(c.Password.Reveal())
 		if !c.Verifier.IsZero() { // the salt decides, without a login
@@ -240,6 +240,16 @@ func (s servedPort) Look(ctx context.Context) (snap secret.Snapshot, err error) 
 
 var errMissing = &failed{"missing", "there is no such Secret"}
 
+func (s servedPort) Differs(ctx context.Context, c secret.Credential) (differs string, err error) {
+	err = s.p.call(ctx, "Served.Differs", func() error {
+		if url := s.p.w.served.keys["url"]; !strings.Contains(url, "//"+c.User+":"+c.Password.Reveal()+"@") {
+			differs = `key "url" holds another password, or none`
+		}
+		return nil
+	})
+	return differs, err
+}
+
 func (s servedPort) Render(keys map[string]secret.Value, c secret.Credential) (secret.Credential, error) {
 	url := keys["url"].Reveal()
 	start, end := strings.Index(url, "://")+3, strings.LastIndex(url, "@")
@@ -345,6 +355,23 @@ func (c copyPort) Updated(ctx context.Context) (at time.Time, err error) {
 	return at, err
 }
 
+// readablePort is a copy in the cluster.
+type readablePort struct{ copyPort }
+
+func (c readablePort) Differs(ctx context.Context, cred secret.Credential) (differs string, err error) {
+	err = c.p.call(ctx, c.name+".Differs", func() error {
+		held, exists := c.p.w.copies[c.name]
+		switch {
+		case !exists:
+			return errMissing
+		case held.user != cred.User || held.password != cred.Password.Reveal():
+			differs = `key "password" holds another password, or none`
+		}
+		return nil
+	})
+	return differs, err
+}
+
 type workloadPort struct {
 	p    *process
 	name string
@@ -357,6 +384,16 @@ func (l workloadPort) Plan(ctx context.Context) (string, []string, error) {
 }
 
 func (l workloadPort) LeftAlone() bool { return l.p.w.alone == l.name }
+
+func (l workloadPort) Marks(ctx context.Context) (all []secret.Marked, err error) {
+	err = l.p.call(ctx, l.name+".Marks", func() error {
+		for i, p := range l.p.w.sets[l.name].pods {
+			all = append(all, secret.Marked{Pod: fmt.Sprintf("%s-%d", path.Base(l.name), i), Mark: p.mark, Created: p.created})
+		}
+		return nil
+	})
+	return all, err
+}
 
 func (w *world) rolloutTime() time.Duration {
 	w.mu.Lock()

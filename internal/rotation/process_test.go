@@ -124,7 +124,7 @@ func (p *process) rotation() *rotation.Rotation {
 	}
 	return &rotation.Rotation{
 		Lock: lockPort{p}, Database: databasePort{p}, Lockout: lockoutPort{p}, Twins: twinsPort{p}, Retirement: retirementPort{p}, Journal: journalPort{p}, Served: servedPort{p},
-		Strategy: strategy, ClusterCopies: []rotation.Copy{copyPort{p, cluster}},
+		Strategy: strategy, ClusterCopies: []rotation.Copy{readablePort{copyPort{p, cluster}}},
 		RemoteCopies: []rotation.Copy{copyPort{p, remote}},
 		Workloads:    []rotation.Workload{workloadPort{p, inPod}, workloadPort{p, inPod2}},
 		Standbys:     standbysPort{p}, Sessions: sessionsPort{p}, Addresses: addressesPort{p}, Health: healthPort{p},

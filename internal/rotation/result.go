@@ -23,6 +23,8 @@ const (
 	StatusFailed     Status = "failed"      // stopped before any password changed
 	StatusRefused    Status = "refused"     // the preflight spoke against it
 	StatusBusy       Status = "busy"        // somebody else is at it
+	StatusOverdue    Status = "overdue"     // a check found the password too old
+	StatusDrifted    Status = "drifted"     // a check found a place that has another one
 )
 
 // Result is what a run did. It holds no secret.
@@ -55,6 +57,8 @@ type Result struct {
 	RetireAt      time.Time // when it may be retired
 	Retired       string    // role that this run has retired
 	Undone        string    // the rotation that a rollback has undone, or is undoing
+	Checks        []Check   // what a check looked at; none: it was none, or could not begin
+	OverdueAt     time.Time // when the password is, or was, too old for a check; zero: at no time
 	Err           error     // what stopped the run, or turned it back
 }
 
@@ -82,8 +86,8 @@ func (res Result) Unhealthy() []Target {
 }
 
 // ExitCode is 0 when done or when there was nothing to do; 1 when rolled back unasked,
-// or committed with unhealthy workloads; 2 when nothing was touched; 3 when the
-// journal is open, a copy could not be mended or somebody else is at it.
+// committed with unhealthy workloads, or a check found something; 2 when nothing was
+// touched; 3 when the journal is open, a copy could not be mended or somebody else is at it.
 func (res Result) ExitCode() int {
 	switch res.Status {
 	case StatusRotated, StatusUnchanged, StatusPlanned:
@@ -93,7 +97,12 @@ func (res Result) ExitCode() int {
 			return min(1, len(res.Unhealthy()))
 		}
 		return 1
+	case StatusOverdue, StatusDrifted:
+		return 1
 	case StatusUnfinished, StatusBusy:
+		if len(res.Checks) > 0 {
+			return 1
+		}
 		return 3
 	case StatusFailed:
 		if len(res.Copies) > 0 {

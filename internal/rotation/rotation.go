@@ -43,6 +43,7 @@ type Request struct {
 type Policy struct {
 	GoBack         bool          // on a definite failure; else stop and leave it to Resume
 	MinimumAge     time.Duration // younger passwords are left alone; 0: none is too young
+	MaximumAge     time.Duration // older passwords are overdue to Check; 0: none is too old
 	KeepPrevious   time.Duration // how long the former password is kept after a rotation; 0: not at all
 	RetireAfter    time.Duration // how long the former role goes on logging in after a rotation that switched roles
 	LockTimeout    time.Duration
@@ -114,6 +115,7 @@ const (
 	resume command = iota
 	rotate
 	rollback
+	check
 )
 
 func (r *Rotation) start(ctx context.Context, c command) Result {

@@ -10,6 +10,9 @@ import (
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
+// backSuffix follows the rotation id in the restart mark of the way back.
+const backSuffix = "-back"
+
 // way is a direction of the runbook with what it carries.
 type way struct {
 	credential secret.Credential

@@ -102,7 +102,10 @@ type podSet struct {
 	pods []pod
 }
 
-type pod struct{ mark, user, password string }
+type pod struct {
+	mark, user, password string
+	created              time.Time
+}
 
 type copied struct {
 	user, password string
@@ -126,7 +129,7 @@ func newWorld() *world {
 	w.accepts, w.had = w.verifier(birth), []string{birth}
 	w.createSecret(birth)
 	for _, name := range []string{inPod, inPod2} {
-		w.sets[name] = &podSet{pods: []pod{{"", role, birth}, {"", role, birth}}}
+		w.sets[name] = &podSet{pods: []pod{{user: role, password: birth, created: time.Now()}, {user: role, password: birth, created: time.Now()}}}
 	}
 	for _, name := range []string{cluster, remote} {
 		w.copies[name] = copied{user: role, password: birth, at: w.tick()}
@@ -353,7 +356,7 @@ func (w *world) restart(name, mark string) {
 	set.mark = mark
 	for i := range set.pods {
 		if set.pods[i].mark != mark {
-			set.pods[i] = pod{mark, w.served.keys["username"], w.served.keys["password"]}
+			set.pods[i] = pod{mark, w.served.keys["username"], w.served.keys["password"], time.Now()}
 			w.writes++
 		}
 	}

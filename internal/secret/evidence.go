@@ -1,5 +1,7 @@
 package secret
 
+import "time"
+
 // Evidence is what is known of the credential that a pod uses.
 type Evidence int
 
@@ -32,4 +34,10 @@ type Proof struct {
 type Readiness struct {
 	Ready int `json:"ready"`
 	Pods  int `json:"pods"`
+}
+
+// Marked is a pod with the restart mark that it carries; empty: none.
+type Marked struct {
+	Pod, Mark string
+	Created   time.Time // by the clock of the API server
 }
