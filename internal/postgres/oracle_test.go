@@ -57,3 +57,18 @@ func TestListener(t *testing.T) {
 		}
 	}
 }
+
+// TestBarred: what is wrong with the role itself is a verdict on every password,
+// what could not be found out is none.
+func TestBarred(t *testing.T) {
+	gone := no("look up role \"nobody\": it does not exist", "check the user name")
+	if err := barred(gone); classOf(err) != unhealthy || err.Error() != gone.Error() || gone.Class() != refused {
+		t.Errorf("%v has class %q", err, classOf(err))
+	}
+	if err := barred(unknown("look up role", errors.New("reset"))); classOf(err) != "" {
+		t.Errorf("%v has class %q", err, classOf(err))
+	}
+	if err := barred(nil); err != nil {
+		t.Error(err)
+	}
+}

@@ -53,6 +53,9 @@ func (c Copy) bring(t *testing.T, cred secret.Credential) {
 	if !c.Held().Equal(c.Want(cred)) {
 		t.Error("the copy does not hold what was written")
 	}
+	if place, ok := c.Copy.(rotation.Readable); ok {
+		wantReadable(t, place, cred, secret.New("AnotherOneForTheContract"))
+	}
 }
 
 func copyPlan(t *testing.T, c Copy) {

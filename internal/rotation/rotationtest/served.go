@@ -87,6 +87,24 @@ func (s Served) wantHeld(t *testing.T, c secret.Credential, stamp secret.Stamp) 
 	if snap.RotationID != stamp.RotationID || !snap.RotatedAt.Equal(stamp.RotatedAt) || snap.Epoch != stamp.Epoch {
 		t.Errorf("the Secret is stamped %q %v %d, want %+v", snap.RotationID, snap.RotatedAt, snap.Epoch, stamp)
 	}
+	wantReadable(t, s.Served, snap.Credential, s.Keep("AnotherOneForTheContract"))
+}
+
+// wantReadable demands that a place tells c, which it holds, from one with
+// another password.
+func wantReadable(t *testing.T, place rotation.Readable, c secret.Credential, another secret.Value) {
+	t.Helper()
+	differs, err := place.Differs(t.Context(), c)
+	must(t, err, "compare with what it holds")
+	if differs != "" {
+		t.Errorf("it differs from what it holds: %s", differs)
+	}
+	c.Password = another
+	differs, err = place.Differs(t.Context(), c)
+	must(t, err, "compare with another password")
+	if differs == "" {
+		t.Error("it does not differ from another password")
+	}
 }
 
 func stamp(epoch int64) secret.Stamp {

@@ -65,7 +65,23 @@ func (w Workload) restart(t *testing.T, mark string) []string {
 		}
 	}
 	slices.Sort(names)
+	w.wantMarks(t, mark, len(pods))
 	return names
+}
+
+// wantMarks demands that Marks shows the same as is seen from outside.
+func (w Workload) wantMarks(t *testing.T, mark string, pods int) {
+	t.Helper()
+	marks, err := w.Workload.Marks(t.Context())
+	must(t, err, "read the marks")
+	if len(marks) != pods {
+		t.Errorf("%d marks of %d pods", len(marks), pods)
+	}
+	for _, p := range marks {
+		if p.Pod == "" || p.Mark != mark || p.Created.IsZero() {
+			t.Errorf("pod %q, made %v, shows the mark %q, want %q", p.Pod, p.Created, p.Mark, mark)
+		}
+	}
 }
 
 // wantProofs demands one proof of each pod, none of them refuted, and a reason
