@@ -29,7 +29,7 @@ func TestDeviates(t *testing.T) {
 		{URL, "postgres://other:for-mer@db/alfred", "another user name"},
 		{URL, "no URL at all", "another user name, or none"},
 		{DSN, "host=db user='alfred_user' password='for-mer'", ""},
-		{DSN, "host=db user=alfred_user", "another password, or none"},
+		{DSN, "host=db user=alfred_user", "another user name, or none"},
 	} {
 		got := h.deviates(test.property, map[string][]byte{"KEY": []byte(test.held)}, "KEY", served)
 		if test.want == "" && got != "" || !strings.Contains(got, test.want) {

@@ -72,6 +72,7 @@ func (c call) commitBack() {
 		s.journal.retire = ended.retire
 	}
 	s.moved = !p.put
+	s.drifted = false
 	s.dropped = s.dropped || ended.remote && c.ask.Fewer && s.remote != s.served.cred
 	p.journal = s.journal
 }

@@ -14,7 +14,7 @@ func (c call) afterFence() step {
 	case j.phase == idle:
 		c.s.wasted = true
 		return done
-	case escalates, j.phase == forward && c.Mistake == NewPasswordOnResume:
+	case escalates, c.repairs(), j.phase == forward && c.Mistake == NewPasswordOnResume:
 		return decide
 	case j.phase == back:
 		return backProbe
@@ -43,10 +43,25 @@ func (c call) decide() {
 		next.pending = last.previous
 	case next.emergency:
 		c.escalate(&next)
+	case c.locksOut():
+		c.repair(&next)
 	}
 	next.inPlace = next.pending.role == p.served.cred.role
 	s.journal, p.journal = next, next
 	p.own, p.sent, p.wrote, p.noted = false, false, false, note{}
+}
+
+// repair: what the database refuses is nothing to go back to.
+func (c call) repair(next *journal) {
+	last := c.p.journal
+	next.oneWay = true
+	if last.phase != idle {
+		next.superseded = [2]cred{last.pending, last.previous}
+		next.gaveUp = last.inPlace
+	}
+	if c.Mistake != RepairKeepsOld {
+		next.previous = cred{}
+	}
 }
 
 // escalate: an emergency keeps nothing that it replaces, but what an open

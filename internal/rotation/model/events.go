@@ -62,8 +62,8 @@ func (s *state) atRest() bool {
 }
 
 // byHand is what somebody does while no run is at work: delete the journal
-// although the served Secret holds what the database accepts, or exchange the
-// password everywhere, with a new Secret.
+// although the served Secret holds what the database accepts, exchange the
+// password everywhere, with a new Secret, or change it in the database alone.
 func (m Machine) byHand(s state) []edge {
 	var out []edge
 	if s.spent.Deleted < m.Budget.Deleted && s.db.works(s.served.cred) {
@@ -72,6 +72,9 @@ func (m Machine) byHand(s state) []edge {
 		next.forgot, next.lostOpen = true, s.journal.phase != idle
 		next.journal = journal{version: s.journal.version + 1}
 		out = append(out, other(next, "SOMEBODY DELETES THE JOURNAL"))
+	}
+	if s.spent.Drifted < m.Budget.Drifted && s.served.cred.password != 0 {
+		out = append(out, drifted(s))
 	}
 	if s.spent.Exchanged < m.Budget.Exchanged && s.journal.phase == idle {
 		next, c := s, cred{s.served.cred.role, s.next}
@@ -83,6 +86,25 @@ func (m Machine) byHand(s state) []edge {
 		out = append(out, other(next, "SOMEBODY EXCHANGES THE PASSWORD BY HAND"))
 	}
 	return out
+}
+
+// drifted: somebody sets a password that is stored nowhere. What did not open
+// the door any more is not to be brought back; a rotation that is going forward
+// goes on with what it has.
+func drifted(s state) edge {
+	s.spent.Drifted++
+	role := s.served.cred.role
+	if s.journal.phase != forward {
+		for _, c := range []cred{s.served.cred, s.journal.pending, s.journal.previous} {
+			if c.role == role {
+				s.replaced |= 1 << c.password &^ 1
+			}
+		}
+	}
+	s.foreign, s.drifted = s.next, true
+	s.db.accepted[role] = s.next
+	s.next++
+	return other(s, "SOMEBODY CHANGES THE PASSWORD IN THE DATABASE")
 }
 
 // recreated: the Secret is deleted and made anew, with its credential; or

@@ -54,7 +54,7 @@ func (c call) commit() {
 	if ended.emergency {
 		s.floor = max(s.floor, ended.pending.password)
 	}
-	s.forgot, s.lostOpen = false, false
+	s.forgot, s.lostOpen, s.drifted = false, false, false
 	s.dropped = s.dropped || ended.remote && c.ask.Fewer && s.remote != s.served.cred
 	if c.One {
 		s.made++

@@ -12,6 +12,7 @@ import "slices"
 //	I6 alternate: what a pod was given logs in; in place: once no journal is open
 //	I7 alternate: a role that is not served is closed or going to be retired
 //	I8 a rollback that ends well has taken out of service what it was to undo
+//	I9 what somebody has replaced in the database never works again
 func (m Machine) broken(s *state) []string {
 	var bad violations
 	m.stored(s, &bad)
@@ -34,8 +35,8 @@ func (m Machine) stored(s *state, bad *violations) {
 	role, j := s.served.cred.role, &s.journal
 	accepted := cred{role, s.db.accepted[role]}
 	places := []cred{{role, 0}, {role, stolen}, s.served.cred, j.pending, j.previous, j.superseded[0], j.superseded[1]}
-	bad.note(!slices.Contains(places, accepted), "I1 an accepted password of the served role is stored nowhere")
-	opens := s.db.works(s.served.cred) || s.tampered()
+	bad.note(!slices.Contains(places, accepted) && !(s.drifted && accepted.password == s.foreign), "I1 an accepted password of the served role is stored nowhere")
+	opens := s.db.works(s.served.cred) || s.tampered() || s.drifted
 	inPlace := s.changesInPlace() || !m.Alternate
 	bad.note(!inPlace && !opens, "I2 the served credential does not log in")
 	bad.note(inPlace && !opens && j.phase == idle, "I2 the served credential does not log in and no journal is open")
@@ -62,17 +63,18 @@ func (m Machine) safe(s *state, bad *violations) {
 		}
 		bad.note(s.burnt&(1<<password) != 0, "I3 a compromised password works again")
 		bad.note(j.phase == idle && !s.wanted && s.compromised&(1<<password) != 0, "I3 a compromised password works after the emergency")
+		bad.note(s.replaced&(1<<password) != 0, "I9 a password works again that somebody has replaced")
 		bad.note(password < s.floor, "I3 a password works that an emergency or a person has replaced")
 	}
 }
 
 // usable: pods have what logs in, and what nobody needs does not.
 func (m Machine) usable(s *state, bad *violations) {
-	atRest := s.journal.phase == idle && !s.lostOpen && !s.tampered()
+	atRest := s.journal.phase == idle && !s.lostOpen && !s.tampered() && !s.drifted
 	for i, p := range s.pods {
 		listed := !m.Unlisted || i == 0
 		opens := s.db.works(p.cred)
-		bad.note(m.Alternate && s.compromised == 0 && !opens && !m.Attacker && !s.changesInPlace(), "I6 a pod has a credential that does not log in")
+		bad.note(m.Alternate && s.compromised == 0 && !opens && !m.Attacker && !s.changesInPlace() && !s.drifted, "I6 a pod has a credential that does not log in")
 		bad.note(!m.Alternate && listed && atRest && !opens, "I6 a pod has a stale credential and no journal is open")
 	}
 	other := 1 - s.served.cred.role

@@ -42,7 +42,7 @@ func (c call) raise(epoch int8) {
 func (c call) afterLook() step {
 	j := &c.p.journal
 	switch {
-	case j.phase != idle && c.lacks(), j.phase == forward && j.emergency && c.ask.Command == Rollback:
+	case j.phase != idle && c.lacks(), j.phase == forward && (j.emergency || j.oneWay && c.Mistake != RepairTurnsBack) && c.ask.Command == Rollback:
 		return failed
 	case j.phase != idle:
 		return claim
@@ -99,10 +99,31 @@ func (c call) mayBegin() bool {
 	switch {
 	case p.served.cred.password == 0:
 		return false
+	case c.locksOut() && c.ask.Command != Emergency:
+		return c.mayRepair()
 	case c.ask.Command == Rollback:
 		return c.mayUndo()
 	}
 	return !c.alternates(c.ask) || c.ask.Command == Emergency || c.Mistake == ReuseInUse || !c.used(c.target(c.ask, p.served.cred))
+}
+
+// locksOut: what is served, or would be put back, is not what somebody else has
+// set in the database.
+func (c call) locksOut() bool {
+	if c.p.journal.phase == back {
+		return c.foreign()
+	}
+	return c.s.drifted && !c.s.db.works(c.p.served.cred)
+}
+
+// mayRepair tells whether a rotation may begin to which there is no way back.
+func (c call) mayRepair() bool {
+	return c.ask.Command == Rotate && c.ask.Repair && (!c.alternates(c.ask) || !c.used(c.target(c.ask, c.p.served.cred)))
+}
+
+// repairs: a way back on which somebody else's password stands is given up.
+func (c call) repairs() bool {
+	return c.p.journal.phase == back && c.locksOut() && c.mayRepair() && c.Mistake != RepairResumes
 }
 
 // mayUndo: what is to be undone must be the last rotation, a planned one, and

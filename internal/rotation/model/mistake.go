@@ -57,5 +57,10 @@ const (
 	ReuseInUse
 	SwitchForgets
 	BackLeavesRole
+
+	RepairKeepsOld
+	RepairTurnsBack
+	RepairResumes
+	BackOverForeign
 	mistakes
 )

@@ -61,6 +61,11 @@ func seeds() []seed {
 		{ReuseInUse, "a role gets a new password while pods use it", "retirement", "I6"},
 		{SwitchForgets, "a rotation in place forgets the role that is to be retired", "strategy switched", "I7"},
 		{BackLeavesRole, "the way back leaves the pending role its password", "rotations", "I7"},
+
+		{RepairKeepsOld, "a repair goes back to what the database refuses", "changed in the database", "I9"},
+		{RepairTurnsBack, "a rollback turns a repair back", "changed in the database", "I"},
+		{RepairResumes, "a repair goes on with the way back that it finds", "changed in the database", "I4"},
+		{BackOverForeign, "the way back overwrites what somebody else has set", "changed in the database", "I9"},
 	}
 }
 

@@ -20,8 +20,8 @@
 // of GitHub that arrive late; locks that are taken from a live run; the former
 // password put back where the Secret cannot be written; the lockout of a role
 // against somebody who has sessions of it; retirement; a journal that was
-// deleted, a served Secret that was made anew or exchanged by hand; runs with
-// fewer targets; runs of the other strategy than the one before.
+// deleted, a served Secret that was made anew or exchanged by hand; a password
+// that was changed in the database alone, and its repair; runs with fewer targets; runs of the other strategy than the one before.
 //
 // It does not know: clocks (retire-after may be over at any time or be 0, minimum-age and
 // keep-previous never are, and GitHub's updated_at tells any two writes apart);
@@ -58,6 +58,7 @@ type Ask struct {
 	Command Command
 	Fewer   bool // its inputs leave GitHub out
 	InPlace bool // its strategy changes the password of the served role, also where roles alternate
+	Repair  bool // a rotation of its own may begin where the database refuses what is served
 	Request int8 // number of the request, for one that is started again; 0: its own
 }
 
@@ -85,6 +86,7 @@ type Budget struct {
 	Deleted   int8 // journals that somebody deletes
 	Recreated int8 // served Secrets that somebody deletes and makes anew
 	Exchanged int8 // passwords that somebody exchanges by hand, everywhere
+	Drifted   int8 // passwords that somebody sets by hand, in the database alone
 }
 
 // request is the number of what run i was asked for.

@@ -111,6 +111,8 @@ func (c call) refused() bool {
 		return c.fencedOut()
 	case pod0, pod1, backPod0, backPod1:
 		return s.served.cred.password == 0
+	case backAlter: // somebody set what is there for a reason
+		return c.foreign() || p.lost && c.Mistake != AlterWithoutLock
 	case prove:
 		return !c.accepts(p.journal.pending)
 	case verify:
@@ -119,6 +121,12 @@ func (c call) refused() bool {
 		return !c.accepts(p.journal.previous) || s.served.cred != p.journal.previous
 	}
 	return p.lost && p.at.inSession() && c.Mistake != AlterWithoutLock
+}
+
+// foreign: the role that is to be put back has a password that the rotation
+// never set.
+func (c call) foreign() bool {
+	return c.s.drifted && c.s.db.accepted[c.p.journal.previous.role] == c.s.foreign && c.Mistake != BackOverForeign
 }
 
 // inSession tells whether the step is done in the session that holds the lock.

@@ -36,7 +36,8 @@ type journal struct {
 	emergency      bool
 	undo           bool // the rotation undoes the one before
 	inPlace        bool // it changes the password of the served role
-	gaveUp         bool // it is an emergency that gave a rotation in place up
+	gaveUp         bool // it has given a rotation in place up
+	oneWay         bool // it is a repair: the database refuses what was served before
 	noRestart      bool // of the way back
 	remote         bool // GitHub is among the targets
 	retire         bool // the role that is not served is to be retired
@@ -109,6 +110,9 @@ type state struct {
 	wanted      bool    // an emergency was asked for and has not ended
 	forgot      bool    // a journal was deleted, and no rotation has ended since
 	lostOpen    bool    // while one was open
+	foreign     int8    // the password that somebody set in the database alone
+	drifted     bool    // since then no rotation has ended
+	replaced    uint16  // bits: passwords that no longer worked then and were not to be brought in
 	wasted      bool    // a run wrote and had nothing to do
 	dropped     bool    // a rotation has ended without a target that it recorded
 	undone      bool    // a rollback has ended well
