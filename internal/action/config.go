@@ -47,6 +47,7 @@ type Config struct {
 	Repository    string
 
 	OnFailure      string
+	OnDrift        string
 	KeepPrevious   time.Duration
 	RetireAfter    time.Duration
 	MinimumAge     time.Duration
@@ -99,6 +100,7 @@ func read(in *inputs, keep func(string) secret.Value) Config {
 		Repository:    in.getenv("GITHUB_REPOSITORY"),
 
 		OnFailure:      in.choice("on-failure", "rollback", "stop"),
+		OnDrift:        in.choice("on-drift", "refuse", "repair"),
 		KeepPrevious:   in.duration("keep-previous", 24*time.Hour),
 		RetireAfter:    in.duration("retire-after", 24*time.Hour),
 		MinimumAge:     in.duration("minimum-age", 0),
@@ -113,7 +115,6 @@ func read(in *inputs, keep func(string) secret.Value) Config {
 	c.together(in)
 	c.roles(in)
 	c.urgent(in)
-	later(in)
 	return c
 }
 
@@ -171,18 +172,6 @@ func (c Config) roles(in *inputs) {
 		in.wrong("postgres-alternate-role", "set `postgres-role` to the role that it is the twin of", "it is set, and `postgres-role` is not")
 	case c.Role == c.AlternateRole:
 		in.wrong("postgres-alternate-role", "the two login roles have different names", "it is the same as `postgres-role`")
-	}
-}
-
-// later refuses what the contract names and this version does not do yet,
-// rather than doing something else than what was asked for.
-func later(in *inputs) {
-	for _, input := range []struct{ name, only string }{
-		{"on-drift", "refuse"},
-	} {
-		if value := in.text(input.name); value != "" && value != input.only {
-			in.wrong(input.name, "leave it out", "%q is not supported by this version yet", value)
-		}
 	}
 }
 

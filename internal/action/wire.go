@@ -179,7 +179,7 @@ func (p *program) wire(ctx context.Context, in *inputs) wired {
 		Policy: rotation.Policy{
 			GoBack: c.OnFailure == "rollback", MinimumAge: c.MinimumAge, MaximumAge: c.MaximumAge, KeepPrevious: c.KeepPrevious, RetireAfter: c.RetireAfter,
 			LockTimeout: c.LockTimeout, Timeout: c.Timeout, RolloutTimeout: c.RolloutTimeout,
-			TerminateStale: c.TerminateSessions == "stale",
+			Repair: c.OnDrift == "repair", TerminateStale: c.TerminateSessions == "stale",
 		},
 	}
 	for _, target := range t.copies {

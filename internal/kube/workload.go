@@ -49,8 +49,8 @@ func (w *Workload) LeftAlone() bool { return w.aside != nil }
 // Plan tells how the workload reads the credential and finds out, by a dry run
 // of the server, whether it may be restarted. It changes nothing. An empty
 // change means that it is not restarted, and a warning says why. Class refused:
-// a restart would not replace every pod, or nothing would; or, as far as
-// Options.Unhealthy refuses, some pods are not available even before it.
+// a restart would not replace every pod, or nothing would. Class unhealthy: as far
+// as Options.Unhealthy refuses, some pods are not available even before it.
 func (w *Workload) Plan(ctx context.Context) (change string, warnings []string, err error) {
 	if w.aside != nil {
 		return w.passOver()
@@ -65,7 +65,7 @@ func (w *Workload) Plan(ctx context.Context) (change string, warnings []string, 
 	if r.available < r.desired || r.updated < r.desired {
 		text := fmt.Sprintf("it is not healthy before the start: %d of %d pods available, %d of the present revision", r.available, r.desired, r.updated)
 		if w.options.Unhealthy != Warn {
-			return "", nil, fail(refused, "mend it first, or take it out of the rotation: an unhealthy rollout could not be told from a bad password", "restart %s: %s", w, text)
+			return "", nil, fail(unhealthy, "mend it first, or take it out of the rotation: an unhealthy rollout could not be told from a bad password", "restart %s: %s", w, text)
 		}
 		warnings = append(warnings, fmt.Sprintf("%s: %s", w, text))
 	}

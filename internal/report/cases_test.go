@@ -40,6 +40,8 @@ func cases() map[string]rotation.Result {
 		"hostile":              hostileCase(),
 		"rotated-fleet":        rotatedFleetCase(),
 		"rolled-back-restarts": rolledBackHealthyCase(),
+		"rotated-repair":       repairedCase(),
+		"unfinished-repair":    unfinishedRepairCase(),
 	}
 }
 
@@ -174,6 +176,19 @@ func rolledBackCase() rotation.Result {
 	res := rolledBackHealthyCase()
 	res.Workloads[1].Err = &trouble{"unhealthy", `restart deployment/contact-ingest: pod "contact-ingest-7c8d5f9b4-q8w2z": container "app" is in CrashLoopBackOff, last exit code 1`,
 		"read its log: `kubectl -n prod logs contact-ingest-7c8d5f9b4-q8w2z --previous`"}
+	return res
+}
+
+func repairedCase() rotation.Result {
+	res := rotatedCase()
+	res.OneWay = true
+	res.Warnings = []string{"role \"alfred_user\" does not log in with what Secret prod/postgres-credentials holds: there is nothing to go back to, so this rotation only goes forward (`on-drift: repair`)"}
+	return res
+}
+
+func unfinishedRepairCase() rotation.Result {
+	res := unfinishedCase()
+	res.OneWay, res.Warnings = true, repairedCase().Warnings
 	return res
 }
 

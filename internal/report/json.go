@@ -29,6 +29,7 @@ type document struct {
 	RotationID      string           `json:"rotation_id,omitempty"`
 	Undone          string           `json:"undone,omitempty"`    // rotation that a rollback has undone or is undoing
 	Requested       bool             `json:"requested,omitempty"` // the way back was asked for
+	OneWay          bool             `json:"one_way,omitempty"`   // a planned rotation that goes forward only: the database refused what was served before
 	PostStep        bool             `json:"post_step,omitempty"`
 	RotatedAt       string           `json:"rotated_at,omitempty"` // database clock
 	DueAt           string           `json:"due_at,omitempty"`     // when a scheduled run changes it next, or, of a check, when it is too old
@@ -113,7 +114,7 @@ func (b builder) document() document {
 		SchemaVersion: schemaVersion, Command: b.tidy(b.meta.Command), Status: string(b.Status), ExitCode: b.ExitCode(),
 		Role: b.tidy(b.Username), FormerRole: b.tidy(b.FormerRole), RetireAt: instant(b.RetireAt), Retired: b.tidy(b.Retired),
 		Secret: b.tidy(b.meta.Secret), Strategy: b.tidy(b.strategy()), Mode: b.tidy(b.mode()),
-		RotationID: b.tidy(b.RotationID), Undone: b.tidy(b.Undone), Requested: b.Requested, PostStep: b.meta.Post, RotatedAt: instant(b.RotatedAt), DueAt: instant(b.due()), BeganAt: instant(b.Began), ElapsedMS: b.Elapsed.Milliseconds(),
+		RotationID: b.tidy(b.RotationID), Undone: b.tidy(b.Undone), Requested: b.Requested, OneWay: b.OneWay, PostStep: b.meta.Post, RotatedAt: instant(b.RotatedAt), DueAt: instant(b.due()), BeganAt: instant(b.Began), ElapsedMS: b.Elapsed.Milliseconds(),
 		RefusedWindowMS: windowMillis(b.Result), Reason: b.tidy(b.Reason), FailedStep: b.tidy(b.FailedStep),
 		Findings: convert(b.problems, b.findingInJSON),
 		Left:     convert(b.remnants(), b.remnantInJSON), Lingering: convert(b.Lingering, b.tidy),

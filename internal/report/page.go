@@ -149,6 +149,7 @@ func (b builder) facts() []fact {
 		{"Strategy", b.cell(code, b.strategy())},
 		{"Mode", b.cell(code, b.mode())},
 		{"Undoes", b.cell(code, b.Undone)},
+		{"Way back", b.cell(prose, b.wayBack())},
 		{"Run by", b.cell(prose, b.postStep())},
 		{"Took", b.cell(number, span(b.Elapsed))},
 	}
@@ -170,6 +171,14 @@ func (b builder) former() string {
 		return "`" + b.FormerRole + "` may still log in: it is closed when everything else is done"
 	}
 	return "`" + b.FormerRole + "` still logs in with its password; the first `rotate` or `resume` after " + moment(b.RetireAt) + " that sees no session of it takes that away"
+}
+
+// wayBack says that there is none, where somebody may expect one.
+func (b builder) wayBack() string {
+	if b.OneWay {
+		return "none: the database refused the password that was served before (`on-drift: repair`)"
+	}
+	return ""
 }
 
 // postStep names the step that is nowhere in the workflow.

@@ -140,7 +140,7 @@ func (r *run) inspectJournal(ctx context.Context) (string, error) {
 
 // inspectDatabase asks the oracle about the served password.
 func (r *run) inspectDatabase(ctx context.Context) (string, error) {
-	c, remedy := r.served.Credential, "somebody changed one of the two: put the right password into the Secret, or set the Secret's password by hand"
+	c, remedy := r.served.Credential, "somebody changed one of the two: put the right password into the Secret, or let `command: rotate` with `on-drift: repair` bring in a new one"
 	if r.unfinished() {
 		remedy = "the open rotation changes it: `command: resume` ends that"
 	}

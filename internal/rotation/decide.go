@@ -75,6 +75,9 @@ func (r *run) admit() error {
 	rec, base := r.state.Record, r.roles.base
 	recreated := r.served.UID != rec.SecretUID && r.served.Epoch == 0
 	switch {
+	case r.command == rollback && r.state.Record.Repairs:
+		return &mismatch{failure{class: Refused, text: fmt.Sprintf("roll rotation %s back: the database refused what was served before it", r.state.ID),
+			hint: "finish it with `resume`"}}
 	case r.command == rollback && r.state.Mode == Emergency:
 		return &mismatch{failure{class: Refused, text: fmt.Sprintf("roll rotation %s back: it is an emergency, and the password that it replaces is compromised", r.state.ID),
 			hint: "finish it with `resume`"}}
@@ -140,7 +143,7 @@ func (r *run) decide(ctx context.Context) (string, error) {
 		return "no rotation is begun: copies are mended", nil
 	case r.retiring:
 		return "no rotation is begun: a role is retired", nil
-	case r.state.Phase != Idle && !r.supersedes():
+	case r.state.Phase != Idle && !r.supersedes() && !r.repairing:
 		return fmt.Sprintf("resuming rotation %s, going %s", r.state.ID, r.state.Phase), nil
 	}
 	next, err := r.draft(ctx)
@@ -165,16 +168,26 @@ func (r *run) draft(ctx context.Context) (next state, err error) {
 		return next, err
 	}
 	if r.emergency() {
-		next.Mode, next.Previous, next.Former = Emergency, secret.Credential{}, secret.Stamp{}
-		if r.state.Phase != Idle {
-			next.Superseded = []secret.Credential{r.state.Pending, r.state.Previous}
-		}
+		next.Mode = Emergency
+	}
+	if next.Record.Repairs = r.repairing; next.oneWay() {
+		next.Previous, next.Former, next.Superseded = secret.Credential{}, secret.Stamp{}, r.givenUp()
 		return next, nil
 	}
 	next.Previous = r.served.Credential
 	next.Former = secret.Stamp{RotationID: r.served.RotationID, RotatedAt: r.served.RotatedAt}
 	next.Previous.Verifier, err = r.Database.Stored(ctx, next.Previous)
 	return next, err
+}
+
+// givenUp are the credentials of the open rotation that this run's own replaces.
+func (r *run) givenUp() (all []secret.Credential) {
+	for _, c := range []secret.Credential{r.state.Pending, r.state.Previous} {
+		if r.state.Phase != Idle && c.User != "" {
+			all = append(all, c)
+		}
+	}
+	return all
 }
 
 // pending is the credential to bring in: a new one, or the kept one.
@@ -208,7 +221,7 @@ func (r *run) record() Record {
 	if r.alternates() || last.Twin == r.roles.twin || r.served.Credential.User == r.roles.twin {
 		rec.Twin = r.roles.twin
 	}
-	if r.supersedes() && r.switches() {
+	if r.state.Phase != Idle && r.switches() {
 		rec.Former = r.roles.other(r.target()) // the open rotation may have given it a password
 	}
 	for _, w := range r.Workloads {
@@ -246,7 +259,7 @@ func (r *run) forward(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.state.Mode == Planned {
+	if !r.state.oneWay() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, r.forwardTime(), errForwardOver)
 		defer cancel()
@@ -260,10 +273,10 @@ func (r *run) forwardTime() time.Duration {
 }
 
 // goesBack is the failure table: a definite no or a bad verdict turns a planned
-// rotation back; an unknown outcome is left to the next run, which knows.
+// rotation back, where there is something to go back to; an unknown outcome is left to the next run, which knows.
 func (r *run) goesBack(err error) bool {
 	class := ClassOf(err)
-	return r.Policy.GoBack && r.state.Mode == Planned && r.state.Phase == Forward && (class == Refused || class == Unhealthy)
+	return r.Policy.GoBack && !r.state.oneWay() && r.state.Phase == Forward && (class == Refused || class == Unhealthy)
 }
 
 // turnBack decides the way back. The served Secret's epoch is raised first, so
@@ -302,8 +315,8 @@ func (r *run) wayForward() (way, error) {
 		stamp.RotatedAt = r.served.RotatedAt
 	}
 	w := way{credential: pending, former: r.state.Previous, stamp: stamp, mark: r.state.ID, alternate: r.switches()}
-	if r.state.Mode == Emergency {
-		w.former, w.lockout, w.lenient = r.replaced, true, !r.started
+	if r.state.oneWay() {
+		w.former, w.lenient, w.lockout = r.replaced, !r.started, r.state.Mode == Emergency
 	}
 	if w.alternate {
 		w.former = secret.Credential{} // of another role, which opens its door until it is retired or revoked

@@ -28,6 +28,7 @@ type situation struct {
 	sick    func(workload, mark string) bool
 	stop    bool // on-failure
 	recover command
+	heal    command // a run without a fault before the last resume; nil: none is needed
 }
 
 func situations() []situation {
@@ -44,20 +45,30 @@ func situations() []situation {
 		w.run(rotate)
 	}
 	intruder := func(w *world) { w.intruder = true }
+	drifted := func(w *world) { w.run(rotate); w.drift() }
+	driftedBack := func(w *world) {
+		w.sick = forward
+		w.script["1 Journal.Save 3"] = crashAfter
+		w.run(rotate)
+		w.drift()
+	}
 	return append(alternations(), []situation{
-		{"verified, resume", none, rotate, well, false, resume},
-		{"verified, rotate", none, rotate, well, false, rotate},
-		{"verified, on-failure stop", none, rotate, well, true, resume},
-		{"not verified, resume", none, rotate, forward, false, resume},
-		{"nothing comes up, resume", none, rotate, sick, false, resume},
-		{"emergency, resume", intruder, emergency, well, false, resume},
-		{"emergency, emergency", none, emergency, well, false, emergency},
-		{"emergency that nothing comes up after, resume", none, emergency, sick, false, resume},
-		{"emergency over a way forward, resume", open, emergency, well, false, resume},
-		{"emergency over a way back, rotate", back, emergency, well, false, rotate},
-		{"rollback of a way forward, resume", open, undo, well, false, resume},
-		{"rollback of a rotation, resume", rotated, undo, well, false, resume},
-		{"rollback of a rotation that is not verified, rollback", rotated, undo, forward, false, undo},
+		{"repair, resume", drifted, repair, well, false, resume, repair},
+		{"repair that nothing comes up after, repair", drifted, repair, sick, false, repair, repair},
+		{"repair of a way back, repair", driftedBack, repair, well, false, repair, repair},
+		{"verified, resume", none, rotate, well, false, resume, nil},
+		{"verified, rotate", none, rotate, well, false, rotate, nil},
+		{"verified, on-failure stop", none, rotate, well, true, resume, nil},
+		{"not verified, resume", none, rotate, forward, false, resume, nil},
+		{"nothing comes up, resume", none, rotate, sick, false, resume, nil},
+		{"emergency, resume", intruder, emergency, well, false, resume, nil},
+		{"emergency, emergency", none, emergency, well, false, emergency, nil},
+		{"emergency that nothing comes up after, resume", none, emergency, sick, false, resume, nil},
+		{"emergency over a way forward, resume", open, emergency, well, false, resume, nil},
+		{"emergency over a way back, rotate", back, emergency, well, false, rotate, nil},
+		{"rollback of a way forward, resume", open, undo, well, false, resume, nil},
+		{"rollback of a rotation, resume", rotated, undo, well, false, resume, nil},
+		{"rollback of a rotation that is not verified, rollback", rotated, undo, forward, false, undo, nil},
 	}...)
 }
 
@@ -72,6 +83,7 @@ func alternations() []situation {
 		}
 	}
 	atOnce, intruder := func(w *world) { w.policy.RetireAfter = 0 }, func(w *world) { w.intruder = true }
+	drifted := func(w *world) { w.run(rotate); w.drift() }
 	switched, open := func(w *world) { w.run(rotate) }, func(w *world) {
 		w.script["1 Served.Set 2"] = crashAfter
 		w.run(rotate)
@@ -83,17 +95,18 @@ func alternations() []situation {
 		w.run(rotate)
 	}
 	return []situation{
-		{"switched, resume", alternate(none), rotate, well, false, resume},
-		{"switched again, rotate", alternate(switched), rotate, well, false, rotate},
-		{"switched and retired at once, resume", alternate(atOnce), rotate, well, false, resume},
-		{"switched, on-failure stop", alternate(none), rotate, well, true, resume},
-		{"switched and not verified, resume", alternate(switched), rotate, forward, false, resume},
-		{"switched, then in place, resume", alternate(returned), rotate, well, false, resume},
-		{"emergency that switches, resume", alternate(intruder), emergency, well, false, resume},
-		{"emergency that switches over a way forward, resume", alternate(open), emergency, well, false, resume},
-		{"emergency that switches over a way back, rotate", alternate(back), emergency, well, false, rotate},
-		{"rollback of a way forward that switches, resume", alternate(open), undo, well, false, resume},
-		{"rollback of a switch, rollback", alternate(switched), undo, well, false, undo},
+		{"repair that switches, repair", alternate(drifted), repair, well, false, repair, repair},
+		{"switched, resume", alternate(none), rotate, well, false, resume, nil},
+		{"switched again, rotate", alternate(switched), rotate, well, false, rotate, nil},
+		{"switched and retired at once, resume", alternate(atOnce), rotate, well, false, resume, nil},
+		{"switched, on-failure stop", alternate(none), rotate, well, true, resume, nil},
+		{"switched and not verified, resume", alternate(switched), rotate, forward, false, resume, nil},
+		{"switched, then in place, resume", alternate(returned), rotate, well, false, resume, nil},
+		{"emergency that switches, resume", alternate(intruder), emergency, well, false, resume, nil},
+		{"emergency that switches over a way forward, resume", alternate(open), emergency, well, false, resume, nil},
+		{"emergency that switches over a way back, rotate", alternate(back), emergency, well, false, rotate, nil},
+		{"rollback of a way forward that switches, resume", alternate(open), undo, well, false, resume, nil},
+		{"rollback of a switch, rollback", alternate(switched), undo, well, false, undo, nil},
 	}
 }
 
@@ -120,6 +133,9 @@ func (s situation) play(faults ...scripted) (after []string, bad []string) {
 	}
 	w.script = nil
 	w.policy.GoBack = true
+	if s.heal != nil {
+		w.run(s.heal)
+	}
 	w.run(resume)
 	return after, append(w.broken, w.unsettled()...)
 }

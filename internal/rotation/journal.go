@@ -45,8 +45,8 @@ type state struct {
 
 	Pending  secret.Credential
 	Previous secret.Credential
-	// Superseded are the credentials of a planned rotation that an emergency has
-	// replaced: the database may have either of them until it has Pending.
+	// Superseded are the credentials of a planned rotation that an emergency or a
+	// repair has replaced: the database may have either of them until it has Pending.
 	Superseded []secret.Credential
 	// Former is the served Secret's stamp before the rotation.
 	Former secret.Stamp
@@ -66,6 +66,9 @@ type Record struct {
 	Workloads []string `json:"workloads,omitempty"`
 	Restart   string   `json:"restart,omitempty"` // "none": the way back restarts nobody
 	Undoes    string   `json:"undoes,omitempty"`  // the rotation whose previous credential this one brings back
+	// Repairs says that the database refused what was served before: there is
+	// nothing to go back to.
+	Repairs bool `json:"repairs,omitempty"`
 	// Ready is what Health counted before the rotation, by owner.
 	Ready map[string]secret.Readiness `json:"ready,omitempty"`
 	// Claim differs for every claim: an owner may have several processes.
@@ -193,8 +196,8 @@ func (s state) check() error {
 		return damaged(errors.New("the name of the twin is missing"))
 	case !s.Record.roles().has(s.Pending.User):
 		return damaged(fmt.Errorf("its credentials are of another role than %q", s.Record.Base))
-	case s.Mode == Emergency:
-		return s.checkEmergency()
+	case s.Mode == Emergency, s.Record.Repairs:
+		return s.checkOneWay()
 	case len(s.Superseded) > 0:
 		return damaged(errors.New("it is of a planned rotation and holds superseded credentials"))
 	case !complete(s.Previous) || len(s.Previous.Keys) == 0:
@@ -212,13 +215,21 @@ func (rec Record) roles() pair { return pair{rec.Base, rec.Twin} }
 // mostSuperseded is what an open planned rotation holds: pending and previous.
 const mostSuperseded = 2
 
-// checkEmergency refuses a way back to a compromised password.
-func (s state) checkEmergency() error {
+// oneWay tells a rotation that never goes back: what it replaces is compromised,
+// or was refused by the database already.
+func (s state) oneWay() bool { return s.Mode == Emergency || s.Record.Repairs }
+
+// checkOneWay refuses a way back to what was given up.
+func (s state) checkOneWay() error {
+	what := "an emergency"
+	if s.Mode == Planned {
+		what = "a repair"
+	}
 	switch {
 	case s.Phase == Back:
-		return damaged(errors.New("it is of an emergency and goes back"))
+		return damaged(fmt.Errorf("it is of %s and goes back", what))
 	case s.Previous.User != "":
-		return damaged(errors.New("it is of an emergency and holds a previous credential"))
+		return damaged(fmt.Errorf("it is of %s and holds a previous credential", what))
 	case len(s.Superseded) > mostSuperseded:
 		return damaged(fmt.Errorf("it holds %d superseded credentials", len(s.Superseded)))
 	}

@@ -33,6 +33,9 @@ type run struct {
 	ready    map[string]secret.Readiness // Health before the rotation, where this run has asked
 	stray    []Copy                      // written by somebody else since the last rotation
 	retiring bool                        // the former role is due, and nothing else is to do
+	// repairing says that the rotation to be begun goes forward only: the database
+	// refuses what it would go back to.
+	repairing bool
 
 	found   Phase     // of the journal when this turn began
 	started bool      // the open rotation was begun by this run
@@ -163,7 +166,7 @@ func (r *run) look(ctx context.Context) (string, error) {
 	if err := r.same(ctx); err != nil {
 		return "", err
 	}
-	r.found, r.stray, r.retiring = r.state.Phase, nil, false
+	r.found, r.stray, r.retiring, r.repairing = r.state.Phase, nil, false, false
 	if r.claimed > 0 && r.state.Epoch != r.claimed {
 		return "", &failure{class: Conflict, text: fmt.Sprintf("resume after the lock was lost: %s has taken over", r.state.Owner)}
 	}
@@ -310,7 +313,7 @@ func (r *run) closed() state {
 	case Back:
 		next.Record.Request = ""
 	}
-	if r.state.Phase == Forward && r.state.Mode == Planned && r.Policy.KeepPrevious > 0 {
+	if r.state.Phase == Forward && !r.state.oneWay() && r.Policy.KeepPrevious > 0 {
 		until := r.Now().Add(r.Policy.KeepPrevious).UTC()
 		next.Record.PreviousUntil = &until
 	} else {
@@ -326,7 +329,7 @@ func (r *run) next(context.Context) error {
 	switch {
 	case r.emergency() && !r.mine():
 		return errOwnTurn
-	case r.command != rotate, r.found != Back, r.because != nil:
+	case r.command != rotate, r.found != Back, r.because != nil, r.started:
 		return nil
 	case r.forwardTime() < r.Policy.RolloutTimeout:
 		r.warn("no time was left for the rotation that was asked for: start it again")

@@ -136,7 +136,7 @@ type Workload interface {
 	fmt.Stringer
 	// Plan tells how the workload reads the credential and whether it can be
 	// restarted, and changes nothing. An empty change means that it is listed
-	// and left alone.
+	// and left alone. Class Unhealthy: its pods are so even before.
 	Plan(ctx context.Context) (change string, warnings []string, err error)
 	// LeftAlone says so without asking anybody.
 	LeftAlone() bool

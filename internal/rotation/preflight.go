@@ -53,12 +53,15 @@ func (r *run) lookOnly(ctx context.Context) (string, error) {
 // all targets at once, and changes nothing. A rotation that is open already is
 // only asked whether the database can be judged: it has to end, not to begin.
 func (r *run) preflight(ctx context.Context) (string, error) {
+	if err := r.repairs(ctx); err != nil {
+		return "", err
+	}
 	switch {
 	case len(r.stray) > 0:
 		return "only copies are written", nil
 	case r.retiring:
 		return "only a role is retired", nil
-	case r.state.Phase != Idle:
+	case r.state.Phase != Idle && !r.repairing:
 		warnings, err := r.planOpen(ctx)
 		r.warn(warnings...)
 		return "the database can be judged", errors.Join(err, r.Undiscovered)
@@ -71,10 +74,14 @@ func (r *run) preflight(ctx context.Context) (string, error) {
 	if r.emergency() {
 		r.regardless(lines)
 	}
+	drifted := r.servedOpens(ctx, lines[0].Err)
+	if r.repairing {
+		forbear(lines)
+	}
 	r.keepPlan(lines)
 	warnings, err := told(lines)
 	r.warn(warnings...)
-	return plural(len(lines), "target", "targets") + " checked, nothing speaks against it", errors.Join(r.Undiscovered, err, r.servedOpens(ctx, lines[0].Err))
+	return plural(len(lines), "target", "targets") + " checked, nothing speaks against it", errors.Join(r.Undiscovered, err, drifted)
 }
 
 // planDatabase asks for the rights that the rotation takes, the open one's or
@@ -205,10 +212,10 @@ func (r *run) ask(ctx context.Context, questions []question) []Line {
 }
 
 // servedOpens demands that the served password is the one that the database
-// accepts: going back to one that is not would be no way back. It is not asked
-// where the database could not answer for itself.
+// accepts: going back to one that is not would be no way back. A repair has none.
+// It is not asked where the database could not answer for itself.
 func (r *run) servedOpens(ctx context.Context, databaseErr error) error {
-	if databaseErr != nil || r.served.Credential.Password.IsZero() {
+	if databaseErr != nil || r.served.Credential.Password.IsZero() || r.repairing {
 		return nil
 	}
 	c := r.served.Credential
@@ -223,10 +230,57 @@ func (r *run) servedOpens(ctx context.Context, databaseErr error) error {
 		r.warn(fmt.Sprintf("role %q does not log in with what %s holds (%v): it is given a new password all the same", c.User, r.Served, verdict))
 		return nil
 	}
-	switch verdict {
-	case secret.Closed:
+	switch {
+	case verdict == secret.Closed:
 		return closed(c.User)
+	case r.mayRepair():
+		r.repairing = true
+		r.warn(fmt.Sprintf("role %q does not log in with what %s holds: there is nothing to go back to, so this rotation only goes forward (`on-drift: repair`)", c.User, r.Served))
+		return nil
 	}
 	return &failure{class: Refused, text: fmt.Sprintf("log in as role %q with what %s holds: the database refuses the password", c.User, r.Served),
-		hint: "somebody changed one of the two: put the right password into the Secret, or set the Secret's password by hand, then run again"}
+		hint: "somebody changed one of the two: put the right password into the Secret, or set the Secret's password by hand, then run again; or `on-drift: repair` brings in a new one, without a way back"}
+}
+
+// forbear turns workloads that are unhealthy before a repair into warnings: they
+// may be so because the database refuses them.
+func forbear(lines []Line) {
+	for i, line := range lines {
+		if line.Step == "restart" && line.Err != nil && ClassOf(line.Err) == Unhealthy {
+			lines[i].Warnings = append(line.Warnings, line.Err.Error())
+			lines[i].Change, lines[i].Err = "restarted, though it is not healthy", nil
+		}
+	}
+}
+
+// mayRepair tells whether this run may begin a rotation that has no way back.
+func (r *run) mayRepair() bool { return r.command == rotate && !r.emergency() && r.Policy.Repair }
+
+// repairs looks whether an open way back has to be given up: it cannot end where
+// somebody else has set the password of the role that it puts back. In place
+// that is one which the rotation knows neither as its previous nor as its
+// pending.
+func (r *run) repairs(ctx context.Context) error {
+	if r.repairing || r.state.Phase != Back || !r.mayRepair() {
+		return nil
+	}
+	known := []secret.Credential{r.state.Previous}
+	if !r.switches() {
+		known = append(known, r.state.Pending)
+	}
+	for _, c := range known {
+		switch verdict, err := r.holds(ctx, c); verdict {
+		case secret.No:
+		case secret.Unknown:
+			return fmt.Errorf("ask the database which password role %q has: %w", c.User, err)
+		default:
+			return nil
+		}
+	}
+	if err := r.fits(); err != nil {
+		return err
+	}
+	r.repairing = true
+	r.warn(fmt.Sprintf("somebody else has changed the password of role %q: the way back of rotation %s is given up for a new rotation, which only goes forward (`on-drift: repair`)", r.state.Previous.User, r.state.ID))
+	return nil
 }

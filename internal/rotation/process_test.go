@@ -112,6 +112,10 @@ func rotate(r *rotation.Rotation, ctx context.Context) rotation.Result { return 
 func resume(r *rotation.Rotation, ctx context.Context) rotation.Result { return r.Resume(ctx) }
 func plan(r *rotation.Rotation, ctx context.Context) rotation.Result   { return r.Plan(ctx) }
 func undo(r *rotation.Rotation, ctx context.Context) rotation.Result   { return r.Rollback(ctx) }
+func repair(r *rotation.Rotation, ctx context.Context) rotation.Result {
+	r.Policy.Repair = true
+	return r.Rotate(ctx)
+}
 func emergency(r *rotation.Rotation, ctx context.Context) rotation.Result {
 	r.Mode = rotation.Emergency
 	return r.Rotate(ctx)

@@ -56,6 +56,7 @@ type Result struct {
 	FormerRole    string    // still opens a door, and is not served any more
 	RetireAt      time.Time // when it may be retired
 	Retired       string    // role that this run has retired
+	OneWay        bool      // a planned rotation that was, or is, only going forward
 	Undone        string    // the rotation that a rollback has undone, or is undoing
 	Checks        []Check   // what a check looked at; none: it was none, or could not begin
 	OverdueAt     time.Time // when the password is, or was, too old for a check; zero: at no time
@@ -125,7 +126,7 @@ func (r *run) finish(err error) Result {
 	}
 	r.doors()
 	if r.started || r.unfinished() {
-		res.Undone = r.state.Record.Undoes
+		res.Undone, res.OneWay = r.state.Record.Undoes, r.state.Record.Repairs
 	}
 	switch {
 	case r.unfinished():

@@ -8,7 +8,7 @@ import (
 // turnsBack tells whether this run was asked to turn the open rotation back.
 func (r *run) turnsBack() bool {
 	undoing := r.state.Record.Undoes != "" // a rollback itself, which is to be finished
-	return r.command == rollback && !r.started && !undoing && r.state.Phase == Forward && r.state.Mode == Planned
+	return r.command == rollback && !r.started && !undoing && r.state.Phase == Forward && !r.state.oneWay()
 }
 
 // undoable tells why the last rotation cannot be undone, nil where it can.

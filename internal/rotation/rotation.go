@@ -49,6 +49,7 @@ type Policy struct {
 	LockTimeout    time.Duration
 	Timeout        time.Duration // of the whole run
 	RolloutTimeout time.Duration // of one workload; kept in reserve for the way back
+	Repair         bool          // begin a planned rotation also where the database refuses what is served; it never goes back
 	TerminateStale bool          // end the sessions that are older than the change, after the restart
 }
 

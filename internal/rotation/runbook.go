@@ -144,14 +144,17 @@ func closed(role string) error {
 // one. On the way back it must not be overwritten: somebody set it for a
 // reason. On the way forward it is overwritten, which is said: whoever set it
 // locked the served credential out already. A role that nobody uses may have had
-// any.
+// any, and a repair knows.
 func (r *run) foreign(ctx context.Context, w way) error {
-	if w.enables() {
+	if w.enables() || r.state.Record.Repairs {
 		return nil
 	}
-	other := r.state.Pending
-	if !w.back {
-		other = r.state.Previous
+	other := r.state.Previous
+	switch {
+	case w.back && w.alternate: // no rotation touches the role that it switched away from
+		return r.foreignBack(w.credential.User)
+	case w.back:
+		other = r.state.Pending
 	}
 	verdict, err := r.holds(ctx, other)
 	switch {
@@ -160,11 +163,15 @@ func (r *run) foreign(ctx context.Context, w way) error {
 	case verdict != secret.No:
 		return nil
 	case w.back:
-		return &failure{class: Conflict, text: fmt.Sprintf("put the previous password of role %q back: somebody else has changed it meanwhile", other.User),
-			hint: "find out who did; the journal stays open, with the previous password in it"}
+		return r.foreignBack(other.User)
 	}
 	r.warn(fmt.Sprintf("role %q had a password that this rotation never set: somebody else changed it, and it was overwritten", other.User))
 	return nil
+}
+
+func (r *run) foreignBack(role string) error {
+	return &failure{class: Conflict, text: fmt.Sprintf("put the previous password of role %q back: somebody else has changed it meanwhile", role),
+		hint: "find out who did; the journal stays open, with the previous password in it; `command: rotate` with `on-drift: repair` gives that one up and brings in a new one"}
 }
 
 // serve writes the credential into the Secret that the pods read.
@@ -201,7 +208,7 @@ func (r *run) stamped(w way) secret.Stamp {
 // it is, the next run finds it as before ALTER ROLE. After a conflict the
 // database is somebody else's matter.
 func (r *run) closeGap(cause error) error {
-	if !r.Policy.GoBack || r.switches() || r.state.Mode != Planned || r.state.Phase != Forward || r.sent.IsZero() || !r.untouched() || ClassOf(cause) == Conflict {
+	if !r.Policy.GoBack || r.switches() || r.state.oneWay() || r.state.Phase != Forward || r.sent.IsZero() || !r.untouched() || ClassOf(cause) == Conflict {
 		return nil
 	}
 	if _, err := r.set(r.last, way{credential: r.state.Previous, back: true}); err != nil {

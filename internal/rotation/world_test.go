@@ -39,13 +39,16 @@ type world struct {
 	// intruder is a session of whoever knows the password: when an emergency
 	// changes it, it sets one of its own.
 	intruder bool
-	locks    map[string]*process // advisory locks, by the role they are about
-	freed    chan struct{}       // closed when the lock is given back
-	salts    int
-	changed  time.Time     // when the password was last
-	replay   time.Duration // how far a standby is behind; 0: not at all
-	clients  []session
-	ticks    int // of the stores' clocks: no two writes at the same time
+	// foreign is the password that somebody has set in the database alone; what is
+	// stored need not open the door until a run has repaired that.
+	foreign string
+	locks   map[string]*process // advisory locks, by the role they are about
+	freed   chan struct{}       // closed when the lock is given back
+	salts   int
+	changed time.Time     // when the password was last
+	replay  time.Duration // how far a standby is behind; 0: not at all
+	clients []session
+	ticks   int // of the stores' clocks: no two writes at the same time
 
 	// The cluster.
 	served   *servedSecret // nil: it does not exist
@@ -231,7 +234,7 @@ func (w *world) check(after string) {
 	if w.served != nil {
 		user = w.served.keys["username"]
 		known = append(known, w.served.keys["password"])
-		if w.phase() == "idle" && !w.opens(w.served.keys["password"]) {
+		if w.phase() == "idle" && !w.opens(w.served.keys["password"]) && !w.drifted() {
 			bad("I2 the served password does not log in and no journal is open")
 		}
 		if w.served.keys["other"] != "stays" {
@@ -242,7 +245,7 @@ func (w *world) check(after string) {
 		}
 		w.highest[1] = w.served.stamp.Epoch
 	}
-	if l := w.role(user); l != nil && !l.nologin && !slices.ContainsFunc(known, l.opens) {
+	if l := w.role(user); l != nil && !l.nologin && !slices.ContainsFunc(known, l.opens) && !w.drifted() {
 		bad("I1 the password that the database accepts is stored nowhere")
 	}
 	for _, name := range []string{role, twin} {
@@ -268,7 +271,7 @@ func (w *world) check(after string) {
 func (w *world) checkAlternate(bad func(string, ...any)) {
 	record := w.journal.Annotations["pgrotate.io/record"]
 	switching := strings.Contains(record, `"strategy":"alternate"`) || w.phase() == "idle"
-	if !w.alternate || !switching || w.served == nil || len(w.burnt) > 0 || w.twin != nil && len(w.twin.burnt) > 0 {
+	if !w.alternate || w.foreign != "" || !switching || w.served == nil || len(w.burnt) > 0 || w.twin != nil && len(w.twin.burnt) > 0 {
 		return
 	}
 	user := w.served.keys["username"]
@@ -287,6 +290,16 @@ func (w *world) checkAlternate(bad func(string, ...any)) {
 		bad("I7 role %q opens its door, and nobody is going to retire it", other)
 	}
 }
+
+// drift lets somebody change the served role's password in the database alone.
+func (w *world) drift() {
+	w.foreign = "ByHand"
+	l := w.role(w.served.keys["username"])
+	l.accepts = w.verifier(w.foreign)
+}
+
+// drifted tells whether that has not been repaired yet.
+func (w *world) drifted() bool { return w.foreign != "" && w.opens(w.foreign) }
 
 func (w *world) phase() string {
 	if phase := w.journal.Annotations["pgrotate.io/phase"]; phase != "" {
