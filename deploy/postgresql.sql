@@ -10,21 +10,21 @@ GRANT alfred_user TO rotator WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;
 
 -- Two login roles (`strategy: alternate`): rotator makes the second one itself and
 -- may then change it. Where somebody else makes it, rotator needs the same on it:
--- GRANT alfred_user_alt TO rotator WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;
+--   GRANT alfred_user_alt TO rotator WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;
 
 -- Optional: lets the report name who still has sessions from before a change, and
 -- wait for standbys by pg_stat_replication. It shows the statements of others too.
 GRANT pg_read_all_stats TO rotator WITH INHERIT TRUE;
 
--- Emergencies (`mode: emergency`) and `terminate-sessions: stale`: the right to end sessions. It covers those
--- of every role that is no superuser; there is no way to narrow it without giving
--- rotator the role's data.
+-- Emergencies (`mode: emergency`) and `terminate-sessions: stale`: the right to end
+-- sessions. It covers those of every role that is no superuser; there is no way to
+-- narrow it without giving rotator the role's data.
 GRANT pg_signal_backend TO rotator WITH INHERIT TRUE;
 
 -- PostgreSQL 15 and earlier: instead of both GRANTs. CREATEROLE alone may change
 -- every role that is no superuser, there is no way to narrow it. Emergencies and
--- sessions: what a membership allows counts for a role with INHERIT alone, so give rotator no
--- other membership.
+-- sessions: what a membership allows counts for a role with INHERIT alone, so give
+-- rotator no other membership.
 -- ALTER ROLE rotator INHERIT;
 -- GRANT pg_read_all_stats TO rotator;
 -- GRANT pg_signal_backend TO rotator;

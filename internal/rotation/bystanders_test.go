@@ -400,3 +400,16 @@ func TestAPodThatLogsInUnderAnotherNameIsRefuted(t *testing.T) {
 		says(t, res.Err, `check pod "core-0" of deployment/core: it has logged in as role "alfred_user_alt" since the change`)
 	})
 }
+
+// Where two roles take turns a session of the one that is not served any more is
+// a laggard, whenever it was opened: its client has not read the new user name.
+func TestClientThatKeepsTheFormerRoleIsNamed(t *testing.T) {
+	alternating(t, func(t *testing.T, w *world) {
+		w.hooks["1 Sessions.Opened 1"] = w.changes(func() { w.clients = append(w.clients, session{"nightly", "192.0.2.9", time.Now()}) })
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusRotated, 0)
+		if len(res.Laggards) != 1 || res.Laggards[0].Role != role || res.Laggards[0].Sessions != 1 || !res.Laggards[0].Since.IsZero() {
+			t.Errorf("%+v", res.Laggards)
+		}
+	})
+}

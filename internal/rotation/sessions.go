@@ -12,15 +12,15 @@ import (
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
-// Laggard is a client that still has sessions from before the change: a new
-// password does not end them.
+// Laggard is a client that still has sessions from before the change, which a new
+// password does not end, or of the role that was served then.
 type Laggard struct {
 	Role        string
 	Application string // what it calls itself
 	Address     string // IP address; empty: a Unix socket
 	Sessions    int
 	Left        int       // of them that go on; the others were ended
-	Since       time.Time // when the oldest was opened, database clock
+	Since       time.Time // when the oldest from before the change was opened, database clock; zero: none is
 	Where       string    // in words
 	Pods        []string  // that it may be, "namespace/name"
 	Owners      []string  // what restarts them, "kind/name"
@@ -48,16 +48,16 @@ func (r *run) aftermath(w way) task {
 		if err := r.testify(w.credential.User, opened); err != nil {
 			return "", err
 		}
-		return r.settle(ctx, r.involved(w), opened), nil
+		return r.settle(ctx, w, opened), nil
 	})
 }
 
 // settle ends the former sessions where that is wanted, and names whose they are.
-func (r *run) settle(ctx context.Context, roles []string, opened []secret.Sessions) string {
-	former := slices.DeleteFunc(slices.Clone(opened), func(s secret.Sessions) bool { return s.Former == 0 })
+func (r *run) settle(ctx context.Context, w way, opened []secret.Sessions) string {
+	former := stale(w.credential.User, opened)
 	found, left := total(former), former
 	if found > 0 && r.Policy.TerminateStale {
-		left = r.terminate(ctx, roles, former)
+		left = r.terminate(ctx, w, former)
 	}
 	r.conceal(opened)
 	r.name(ctx, former, left)
@@ -70,6 +70,20 @@ func (r *run) settle(ctx context.Context, roles []string, opened []secret.Sessio
 	return plural(found, "is", "are") + " older than the change"
 }
 
+// stale are the sessions that go on with what is history: those from before the
+// change, and all of a role that is not served any more.
+func stale(user string, opened []secret.Sessions) (all []secret.Sessions) {
+	for _, s := range opened {
+		if s.Role != user {
+			s.Former += s.Recent
+		}
+		if s.Former > 0 {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
 func total(all []secret.Sessions) (n int) {
 	for _, s := range all {
 		n += s.Former
@@ -78,7 +92,8 @@ func total(all []secret.Sessions) (n int) {
 }
 
 // terminate ends the former sessions and returns which are left.
-func (r *run) terminate(ctx context.Context, roles []string, former []secret.Sessions) []secret.Sessions {
+func (r *run) terminate(ctx context.Context, w way, former []secret.Sessions) []secret.Sessions {
+	roles := r.involved(w)
 	_, err := r.Sessions.Terminate(ctx, roles, r.change())
 	if err != nil {
 		r.warn(fmt.Sprintf("not every session from before the change was ended: %v", err))
@@ -88,7 +103,7 @@ func (r *run) terminate(ctx context.Context, roles []string, former []secret.Ses
 		r.warn(fmt.Sprintf("whether the sessions from before the change have ended is not known: %v", err))
 		return former
 	}
-	return left
+	return stale(w.credential.User, left)
 }
 
 // conceal says how many sessions could not be judged.

@@ -9,6 +9,7 @@ export NEW
 psql "$ADMIN_URL" --quiet --set ON_ERROR_STOP=1 <<'SQL'
 \getenv new NEW
 \getenv role ROLE
+SET log_statement = 'none'; -- else the server's log has the password
 ALTER USER :"role" PASSWORD :'new';
 SQL
 

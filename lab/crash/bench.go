@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
@@ -38,9 +39,9 @@ type Bench struct {
 	Proxy *proxy.Proxy
 
 	ctx      context.Context
-	program  string // path
-	folder   string // of all runs
-	pods     bool   // it has a workload
+	program  string   // path
+	folder   string   // of all runs
+	pods     []string // its workloads
 	runs     int
 	direct   map[string]string // inputs that lead to the servers
 	through  map[string]string // inputs that lead to the proxy
@@ -58,7 +59,7 @@ const workload = "shop"
 // after an error.
 func NewBench(ctx context.Context, lab labtest.Lab, program, folder string, pods bool) (*Bench, error) {
 	p, err := fixture.New(ctx, lab)
-	b := &Bench{Platform: p, Proxy: proxy.New(), ctx: ctx, program: program, folder: filepath.Join(folder, p.Name), pods: pods}
+	b := &Bench{Platform: p, Proxy: proxy.New(), ctx: ctx, program: program, folder: filepath.Join(folder, p.Name)}
 	if err != nil {
 		return b, err
 	}
@@ -75,9 +76,15 @@ func NewBench(ctx context.Context, lab labtest.Lab, program, folder string, pods
 		return b, err
 	}
 	if pods {
-		return b, p.Deploy(workload, 1)
+		return b, b.Add(workload, 1)
 	}
 	return b, nil
+}
+
+// Add adds a workload.
+func (b *Bench) Add(name string, replicas int32, environment ...corev1.EnvVar) error {
+	b.pods = append(b.pods, name)
+	return b.Deploy(name, replicas, environment...)
 }
 
 // Close removes all that the bench has made.
@@ -165,7 +172,7 @@ func (b *Bench) Start(way, more map[string]string) (*program.Run, error) {
 	}
 	inputs := maps.Clone(way)
 	inputs["GITHUB_RUN_ID"] = fmt.Sprint(1000 + b.runs)
-	if b.pods {
+	if len(b.pods) > 0 {
 		inputs["INPUT_HEALTH_COMMAND"] = "/healthcheck"
 	} else {
 		inputs["INPUT_WORKLOADS"] = "none"

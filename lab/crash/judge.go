@@ -113,11 +113,13 @@ func (b *Bench) Settled() error {
 
 // podsWork tells whether the pods carry the mark of the last rotation and log in.
 func (b *Bench) podsWork(s *fixture.State) error {
-	if !b.pods {
+	if len(b.pods) == 0 {
 		return nil
 	}
-	if err := b.Ready(workload); err != nil {
-		return err
+	for _, name := range b.pods {
+		if err := b.Ready(name); err != nil {
+			return err
+		}
 	}
 	list, err := b.Cluster.CoreV1().Pods(b.Name).List(b.ctx, metav1.ListOptions{})
 	if err != nil {

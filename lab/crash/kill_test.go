@@ -36,7 +36,7 @@ func (c at) writes() bool {
 func (s *suite) kill(t *testing.T) {
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
-			cases := part(s, moments(m, s.undisturbed(t, m, true)), 30, at.writes)
+			cases := part(s, moments(m, s.undisturbed(t, m, true)), 20, at.writes)
 			f := spread(s, t, true, cases, killed)
 			fmt.Fprintf(os.Stdout, "kill, %s: %s\n", m.name, f)
 		})

@@ -1,0 +1,76 @@
+package crash
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// TestAlternateRefusesNobody holds the strategy alternate to its promise: six pods
+// log in without a pause while two roles take turns, and while the process is
+// killed at some request of some rotations and resumed. None is refused.
+// PGROTATE_CRASH=whole makes a hundred rotations, twenty of them killed.
+func TestAlternateRefusesNobody(t *testing.T) {
+	s := newSuite(t)
+	rotations, kills, every := 4, 2, "100ms"
+	if s.whole {
+		rotations, kills, every = 100, 20, "20ms"
+	}
+	b := s.crowd(t, every)
+	if b == nil {
+		return
+	}
+	m := modes()[1]
+	requests := moments(m, s.requests(t, b, m, 0))
+	chance := rand.New(rand.NewPCG(2026, uint64(rotations))) // the same on every machine
+	began := time.Now()
+	for i := range rotations {
+		try := rotated
+		if i%(rotations/kills) == 0 {
+			try = killed
+		}
+		if o := try(b, requests[chance.IntN(len(requests))]); o.err != nil {
+			t.Fatalf("rotation %d: %v\n%s", i, o.err, o.said)
+		}
+	}
+	logins, err := b.Logins()
+	refused, err2 := b.Refused()
+	if err != nil || err2 != nil {
+		t.Fatal(err, err2)
+	}
+	fmt.Fprintf(os.Stdout, "alternate: %d rotations under load, %d of them killed and resumed, in %.0fs: %d logins, %d refused\n",
+		rotations, kills, time.Since(began).Seconds(), logins, refused)
+	if refused > 0 || logins < 100*rotations {
+		t.Errorf("%d logins were refused of %d", refused, logins)
+	}
+}
+
+// crowd is a bench with three workloads of two pods that log in so often.
+func (s *suite) crowd(t *testing.T, every string) *Bench {
+	b := s.bench(t.Context(), t, false)
+	if b == nil {
+		return nil
+	}
+	for _, name := range []string{workload, "stock", "mail"} {
+		if err := b.Add(name, 2, corev1.EnvVar{Name: "EVERY", Value: every}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b
+}
+
+// rotated is a rotation that meets nothing at that request.
+func rotated(b *Bench, c at) outcome {
+	ended, err := b.Run(c.mode.inputs)
+	if err == nil && ended.Code != 0 {
+		err = fmt.Errorf("the rotation ended with exit code %d", ended.Code)
+	}
+	if err == nil {
+		err = b.Settled()
+	}
+	return outcome{err: err, said: ended.Said}
+}
