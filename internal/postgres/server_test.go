@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/pgrotate/pgrotate/internal/labtest"
 )
 
 // server is a PostgreSQL that one test has to itself: for what it must not do
@@ -25,7 +27,7 @@ type server struct {
 	owner  *syscall.Credential // whom it runs as
 }
 
-// binaries are where Debian installs PostgreSQL's programs.
+// binaries are where Debian installs PostgreSQL's programs, which the lab needs too.
 func binaries(t *testing.T) string {
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if len(found) == 0 {
@@ -47,6 +49,7 @@ func newServer(t *testing.T) *server {
 
 func prepare(t *testing.T) *server {
 	t.Helper()
+	labtest.Open(t) // such a server takes seconds to start, as everything does that is real
 	owner, err := user.Lookup("postgres")
 	if err != nil || os.Getuid() != 0 {
 		t.Skip("needs root and the user postgres: PostgreSQL does not run as root")
