@@ -30,7 +30,7 @@ test-here:
 	cd lab && go test -race -shuffle=on -p 1 $$(go list ./... | grep -v -e /rehearsal -e /crash -e /leak)
 	cd lab && go test -race -count=1 -v ./rehearsal
 	cd lab && go run . rest
-	cd lab && go test -count=1 -v -timeout 30m ./leak ./crash
+	cd lab && go test -count=1 -v -timeout 60m ./leak ./crash
 	cd lab && go run . up
 
 # Nothing is lost, in every case: kills and cuts at every request and byte,

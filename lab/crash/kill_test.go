@@ -21,6 +21,9 @@ type at struct {
 
 func (c at) String() string { return fmt.Sprintf("%s, %s %s", c.mode.name, c.moment, c.name) }
 
+// wrote tells the moments at which something has changed that nobody knows of.
+func (c at) wrote() bool { return c.moment == proxy.After && c.writes() }
+
 // writes tells the requests that change something, or try to.
 func (c at) writes() bool {
 	for _, word := range []string{" ALTER ", " PATCH ", " PUT ", " POST "} {
@@ -36,7 +39,7 @@ func (c at) writes() bool {
 func (s *suite) kill(t *testing.T) {
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
-			cases := part(s, moments(m, s.undisturbed(t, m, true)), 20, at.writes)
+			cases := part(s, moments(m, s.undisturbed(t, m, true)), 20, at.wrote)
 			f := spread(s, t, true, cases, killed)
 			fmt.Fprintf(os.Stdout, "kill, %s: %s\n", m.name, f)
 		})
