@@ -30,7 +30,7 @@ func (s *suite) wayBack(t *testing.T, m mode) {
 	for _, c := range s.turned(t, m) {
 		all = append(all, turn{c})
 	}
-	f := spread(s, t, true, part(s, all, 8, func(turn) bool { return false }), func(b *Bench, c turn) outcome {
+	f := spread(s, t, true, part(s, all, 5, func(turn) bool { return false }), func(b *Bench, c turn) outcome {
 		before, err := b.Look()
 		if err != nil {
 			return outcome{err: err}

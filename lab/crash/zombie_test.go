@@ -33,7 +33,7 @@ func (s *suite) zombie(t *testing.T) {
 				for _, c := range begun(m, moments(m, s.undisturbed(t, m, true))) {
 					all = append(all, stop{c, by})
 				}
-				f := spread(s, t, true, part(s, all, 4, func(stop) bool { return false }), woken)
+				f := spread(s, t, true, part(s, all, 2, func(stop) bool { return false }), woken)
 				fmt.Fprintf(os.Stdout, "zombie, %s, taken over by %s: %s\n", m.name, by.name, f)
 			})
 		}
