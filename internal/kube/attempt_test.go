@@ -12,12 +12,10 @@ import (
 	"sync"
 	"testing"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/pgrotate/pgrotate/internal/labtest"
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
@@ -177,18 +175,7 @@ func TestAddressesOfAPod(t *testing.T) {
 // cache once.
 func TestStalePodIsReplaced(t *testing.T) {
 	t.Parallel()
-	where := labtest.Open(t)
-	admin := lab(t)
-	role := admin.namespace
-	putSecret(t, admin, servedSecret())
-	putDeployment(t, admin, "core", 1, func(d *appsv1.Deployment) {
-		service(t, where.PostgresURL)(d)
-		env := d.Spec.Template.Spec.Containers[0].Env
-		env[len(env)-1].Value = databaseURL(t, where.PostgresURL, role, "not-the-password")
-	})
-	settledWorkloads(t, admin, Discovery{}, options(nil))
-	sql := superuser(t, where.PostgresURL)
-	t.Cleanup(func() { sql(fmt.Sprintf("DROP ROLE IF EXISTS %q", role)) })
+	admin, role, sql := stranger(t)
 	c, _ := throughProxy(t, admin, func(r *http.Request) int {
 		if r.Method == http.MethodDelete {
 			sql(fmt.Sprintf("CREATE ROLE %q LOGIN PASSWORD 'not-the-password'", role))

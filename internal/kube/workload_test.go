@@ -300,13 +300,13 @@ func TestRestartProven(t *testing.T) {
 	}
 }
 
-// TestHealthCommandMayFailOnce makes the role that a pod logs in with when the
-// pod has said no once.
-func TestHealthCommandMayFailOnce(t *testing.T) {
-	t.Parallel()
+// stranger deploys a service whose role the database does not know; sql is run by
+// the superuser, who may make it.
+func stranger(t *testing.T) (admin *Cluster, role string, sql func(string)) {
+	t.Helper()
 	where := labtest.Open(t)
-	admin := lab(t)
-	role := admin.namespace
+	admin = lab(t)
+	role = admin.namespace
 	putSecret(t, admin, servedSecret())
 	putDeployment(t, admin, "core", 1, func(d *appsv1.Deployment) {
 		service(t, where.PostgresURL)(d)
@@ -314,8 +314,16 @@ func TestHealthCommandMayFailOnce(t *testing.T) {
 		env[len(env)-1].Value = databaseURL(t, where.PostgresURL, role, "not-the-password")
 	})
 	settledWorkloads(t, admin, Discovery{}, options(nil))
-	sql := superuser(t, where.PostgresURL)
+	sql = superuser(t, where.PostgresURL)
 	t.Cleanup(func() { sql(fmt.Sprintf("DROP ROLE IF EXISTS %q", role)) })
+	return admin, role, sql
+}
+
+// TestHealthCommandMayFailOnce makes the role that a pod logs in with when the
+// pod has said no once.
+func TestHealthCommandMayFailOnce(t *testing.T) {
+	t.Parallel()
+	admin, role, sql := stranger(t)
 	asked := 0
 	c, _ := throughProxy(t, admin, func(r *http.Request) int {
 		if strings.HasSuffix(r.URL.Path, "/exec") {
