@@ -3,10 +3,14 @@
 # Where `make lab` writes what the tests need to know.
 LAB := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pgrotate-lab/lab.json
 
+# As the lab builds Kubernetes: what its own programs share with it is compiled once.
+LEAN := -gcflags=all=-dwarf=false
+RUN := CGO_ENABLED=0 go run $(LEAN) .
+
 # A real rotation, shown from before to after. KEEP=1 leaves the lab running.
 demo:
-	@cd lab && go run . up && go run . demo; code=$$?; \
-	test -n "$(KEEP)" || go run . down; exit $$code
+	@cd lab && $(RUN) up && $(RUN) demo; code=$$?; \
+	test -n "$(KEEP)" || $(RUN) down; exit $$code
 
 # All tests: those that need no server, then those against real ones. A lab that
 # runs already goes on running.
@@ -24,22 +28,22 @@ test-alone:
 # other: pods that get no processor time are not healthy.
 test-here: export PGROTATE_LAB = $(LAB)
 test-here:
-	cd lab && go run . rest
+	cd lab && $(RUN) rest
 	go test -race -shuffle=on -p 1 -timeout 45m $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | sed -n 's,^\([^ ]*\) .*/internal/labtest.*,\1,p')
-	cd lab && go run . up
+	cd lab && $(RUN) up
 	cd lab && go test -race -shuffle=on -p 1 $$(go list ./... | grep -v -e /rehearsal -e /crash -e /leak)
 	cd lab && go test -race -count=1 -v ./rehearsal
-	cd lab && go run . rest
-	cd lab && go test -count=1 -v -timeout 60m ./leak ./crash
-	cd lab && go run . up
+	cd lab && $(RUN) rest
+	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v -timeout 60m ./leak ./crash
+	cd lab && $(RUN) up
 
 # Nothing is lost, in every case: kills and cuts at every request and byte,
 # outages, races, stopped processes, leaks. Hours; `make test` has a part of it.
 crash: export PGROTATE_LAB = $(LAB)
 crash: export PGROTATE_CRASH = whole
 crash: lab
-	cd lab && go run . rest
-	cd lab && go test -count=1 -v -timeout 12h ./leak ./crash
+	cd lab && $(RUN) rest
+	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v -timeout 12h ./leak ./crash
 
 # Every pair of crashes and failures at any two calls; `make test` tries a sample of all pairs.
 faults:
@@ -60,10 +64,10 @@ fuzz:
 
 # The lab: PostgreSQL, a Kubernetes node and GitHub's API on this machine, see lab/README.md.
 lab:
-	@cd lab && go run . up
+	@cd lab && $(RUN) up
 
 lab-down:
-	@cd lab && go run . down
+	@cd lab && $(RUN) down
 
 lab-status:
-	@cd lab && go run . status
+	@cd lab && $(RUN) status

@@ -2,24 +2,42 @@ package labtest
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"time"
 )
 
-// Refused counts the logins that services of the lab have recorded as refused in
-// a folder so far, those of pods that are gone included.
-func Refused(folder string) (count int, err error) {
+// Refused returns the times of the logins that services of the lab have recorded
+// as refused in a folder so far, those of pods that are gone included, in order.
+func Refused(folder string) (times []time.Time, err error) {
 	files, err := filepath.Glob(filepath.Join(folder, "*.jsonl"))
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	for _, name := range files {
 		text, err := os.ReadFile(name)
 		if err != nil {
-			return 0, fmt.Errorf("count the refused logins: %w", err)
+			return nil, fmt.Errorf("read the refused logins: %w", err)
 		}
-		count += bytes.Count(text, []byte("\n"))
+		for line := range bytes.Lines(text) {
+			var login struct{ Time time.Time }
+			if err := json.Unmarshal(line, &login); err != nil {
+				return nil, fmt.Errorf("read the refused logins in %s: %w", name, err)
+			}
+			times = append(times, login.Time)
+		}
 	}
-	return count, nil
+	slices.SortFunc(times, time.Time.Compare)
+	return times, nil
+}
+
+// Window is the time from the first to the last.
+func Window(times []time.Time) time.Duration {
+	if len(times) == 0 {
+		return 0
+	}
+	return times[len(times)-1].Sub(times[0])
 }

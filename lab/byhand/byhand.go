@@ -23,11 +23,12 @@ var runbook string
 // Figures are what one rotation by hand took.
 type Figures struct {
 	Total   time.Duration
-	Refused int // logins of the services
+	Refused int           // logins of the services
+	Window  time.Duration // from the first to the last of them
 }
 
 func (f Figures) String() string {
-	return fmt.Sprintf("by hand: %d refused logins, %.1fs in all", f.Refused, f.Total.Seconds())
+	return fmt.Sprintf("by hand: %d refused logins within %.1fs, %.1fs in all", f.Refused, f.Window.Seconds(), f.Total.Seconds())
 }
 
 // Rotate runs the runbook on the platform of the lab. What it prints goes to out.
@@ -47,7 +48,11 @@ func Rotate(ctx context.Context, lab labtest.Lab, out io.Writer) (Figures, error
 	}
 	took := time.Since(began)
 	after, err := labtest.Refused(lab.Logins)
-	return Figures{Total: took, Refused: after - before}, err
+	if err != nil {
+		return Figures{}, err
+	}
+	refused := after[len(before):]
+	return Figures{Total: took, Refused: len(refused), Window: labtest.Window(refused)}, nil
 }
 
 // tools installs what only the runbook needs.

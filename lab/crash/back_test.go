@@ -46,6 +46,19 @@ func (s *suite) wayBack(t *testing.T, m mode) {
 	fmt.Fprintf(os.Stdout, "way back killed, %s: %s\n", m.name, f)
 }
 
+// undo kills the process at every request of a rollback that undoes a finished
+// rotation; one resume ends it.
+func (s *suite) undo(t *testing.T) {
+	rollback := mode{name: "rollback", inputs: map[string]string{"INPUT_COMMAND": "rollback"}}
+	f := spread(s, t, true, part(s, moments(rollback, s.undisturbed(t, rollback, true)), 8, at.wrote), func(b *Bench, c at) outcome {
+		if o := rotated(b, at{mode: modes()[0]}); o.err != nil {
+			return o
+		}
+		return killed(b, c)
+	})
+	fmt.Fprintf(os.Stdout, "rollback killed: %s\n", f)
+}
+
 // refuse makes GitHub refuse the next write for good.
 func refuse(b *Bench) {
 	b.GitHub.Fault(githubtest.Fault{Effect: githubtest.Answer, Method: "PUT", Times: 1, Status: 403,

@@ -46,13 +46,18 @@ func (s *suite) kill(t *testing.T) {
 	}
 }
 
-// undisturbed are the requests of a rotation that meets no fault.
+// undisturbed are the requests of a rotation that meets no fault. They are the
+// same at each one, so that one is made.
 func (s *suite) undisturbed(t *testing.T, m mode, pods bool) []proxy.Request {
-	b := s.bench(t.Context(), t, pods)
-	if b == nil {
-		t.FailNow()
+	name := fmt.Sprint(m.name, pods)
+	if s.atRest[name] == nil {
+		b := s.bench(t.Context(), t, pods)
+		if b == nil {
+			t.FailNow()
+		}
+		s.atRest[name] = s.requests(t, b, m, 0)
 	}
-	return s.requests(t, b, m, 0)
+	return s.atRest[name]
 }
 
 // requests runs a rotation that ends with the exit code, and returns its requests.

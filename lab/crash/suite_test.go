@@ -42,6 +42,7 @@ func TestNothingIsLost(t *testing.T) {
 	t.Run("race", s.race)
 	t.Run("zombie", s.zombie)
 	t.Run("back", s.back)
+	t.Run("undo", s.undo)
 	t.Run("leak", s.leak)
 }
 
@@ -52,10 +53,12 @@ type suite struct {
 	folder  string
 	whole   bool
 	only    string
+	atRest  map[string][]proxy.Request // of rotations that met no fault
 }
 
 func newSuite(t *testing.T) *suite {
-	s := &suite{lab: labtest.Open(t), folder: t.TempDir(), whole: os.Getenv("PGROTATE_CRASH") == "whole", only: os.Getenv("PGROTATE_CASE")}
+	s := &suite{lab: labtest.Open(t), folder: t.TempDir(), whole: os.Getenv("PGROTATE_CRASH") == "whole", only: os.Getenv("PGROTATE_CASE"),
+		atRest: map[string][]proxy.Request{}}
 	var err error
 	if s.program, err = program.Build(t.Context(), "../..", s.folder); err != nil {
 		t.Fatal(err)

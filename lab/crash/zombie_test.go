@@ -27,17 +27,23 @@ func (c stop) String() string { return c.at.String() + ", taken over by " + c.by
 // but GitHub, which knows no precondition; the next resume heals that.
 func (s *suite) zombie(t *testing.T) {
 	for _, m := range modes() {
-		for _, by := range modes() {
-			t.Run(m.name+" by "+by.name, func(t *testing.T) {
-				var all []stop
-				for _, c := range begun(m, moments(m, s.undisturbed(t, m, true))) {
-					all = append(all, stop{c, by})
-				}
-				f := spread(s, t, true, part(s, all, 2, func(stop) bool { return false }), woken)
-				fmt.Fprintf(os.Stdout, "zombie, %s, taken over by %s: %s\n", m.name, by.name, f)
-			})
-		}
+		t.Run(m.name, func(t *testing.T) {
+			var cases []stop
+			for _, by := range modes() {
+				cases = append(cases, part(s, s.stops(t, m, by), 2, func(stop) bool { return false })...)
+			}
+			f := spread(s, t, true, cases, woken)
+			fmt.Fprintf(os.Stdout, "zombie, %s, taken over by each: %s\n", m.name, f)
+		})
 	}
+}
+
+// stops are the moments at which one rotation is stopped, for another to take over.
+func (s *suite) stops(t *testing.T, m, by mode) (all []stop) {
+	for _, c := range begun(m, moments(m, s.undisturbed(t, m, true))) {
+		all = append(all, stop{c, by})
+	}
+	return all
 }
 
 // begun leaves out what comes before a run has begun: one that is stopped there

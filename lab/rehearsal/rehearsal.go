@@ -62,7 +62,7 @@ func (r Rehearsal) Run(ctx context.Context) (Figures, error) {
 	if err := w.compare(ctx, before, after, r.Strategy == "alternate"); err != nil {
 		return Figures{}, err
 	}
-	return r.measure(ctx, path, memory, after.refused-before.refused)
+	return r.measure(ctx, path, memory, after.refused[len(before.refused):])
 }
 
 // rotate runs the program with inputs as the runner sets them and returns its
@@ -142,7 +142,7 @@ type report struct {
 	} `json:"workloads"`
 }
 
-func (r Rehearsal) measure(ctx context.Context, program string, memory int64, refused int) (Figures, error) {
+func (r Rehearsal) measure(ctx context.Context, program string, memory int64, refused []time.Time) (Figures, error) {
 	text, err := os.ReadFile(r.report())
 	if err != nil {
 		return Figures{}, fmt.Errorf("read the report: %w", err)
@@ -151,7 +151,7 @@ func (r Rehearsal) measure(ctx context.Context, program string, memory int64, re
 	if err := json.Unmarshal(text, &told); err != nil {
 		return Figures{}, fmt.Errorf("read the report: %w", err)
 	}
-	f := Figures{Total: milliseconds(told.ElapsedMS), Refused: refused, Memory: memory}
+	f := Figures{Total: milliseconds(told.ElapsedMS), Refused: len(refused), Seen: labtest.Window(refused), Memory: memory}
 	if told.WindowMS != nil {
 		f.Window = milliseconds(*told.WindowMS)
 	}

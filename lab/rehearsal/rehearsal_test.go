@@ -22,6 +22,9 @@ func TestRotatesThePlatform(t *testing.T) {
 	if figures.Memory == 0 || figures.Memory > 60<<20 {
 		t.Errorf("peak memory is %d bytes", figures.Memory)
 	}
+	if figures.Window < figures.Seen*8/10 {
+		t.Errorf("the report tells of a window of %s, the services have seen one of %s", figures.Window, figures.Seen)
+	}
 	if figures.Image > 15_000_000 {
 		t.Errorf("the compressed image has %d bytes", figures.Image)
 	}

@@ -34,8 +34,8 @@ type sight struct {
 	works          bool   // the served password logs in
 	github         map[string]string
 	updated        map[string]time.Time
-	pods           []string // names of the ready pods of the Deployments
-	refused        int      // logins that the services have recorded so far
+	pods           []string    // names of the ready pods of the Deployments
+	refused        []time.Time // logins that the services have recorded so far
 }
 
 func newWitness(lab labtest.Lab) (*witness, error) {
@@ -104,7 +104,7 @@ func (w *witness) compare(ctx context.Context, before, after sight, switched boo
 	demand(before.works && after.works, "the served password logs in, before and after")
 	demand(!old, "the former password is refused")
 	demand((before.user != after.user) == switched, "the user name is another one where roles alternate, and only there")
-	demand(!switched || before.refused == after.refused, "no login is refused where roles alternate")
+	demand(!switched || len(before.refused) == len(after.refused), "no login is refused where roles alternate")
 	demand(before.password != after.password && before.rotation != after.rotation, "the Secret holds another password")
 	for target, value := range after.github {
 		demand(value == after.password, "GitHub secret "+target+" holds the new password")
