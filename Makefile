@@ -1,4 +1,4 @@
-.PHONY: demo test test-alone test-here crash faults mutants fuzz lab lab-down lab-status
+.PHONY: demo test test-alone test-here bench crash faults mutants fuzz lab lab-down lab-status
 
 # Where `make lab` writes what the tests need to know.
 LAB := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pgrotate-lab/lab.json
@@ -36,6 +36,11 @@ test-here:
 	cd lab && $(RUN) rest
 	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v -timeout 60m ./leak ./crash
 	cd lab && $(RUN) up
+
+# What a rotation costs, by hand and by pgrotate, on the same platform.
+bench: export PGROTATE_LAB = $(LAB)
+bench: lab
+	cd lab && CGO_ENABLED=0 go test $(LEAN) -run '^$$' -bench . -benchtime 1x ./bench
 
 # Nothing is lost, in every case: kills and cuts at every request and byte,
 # outages, races, stopped processes, leaks. Hours; `make test` has a part of it.

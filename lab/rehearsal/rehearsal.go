@@ -20,8 +20,10 @@ import (
 // Rehearsal is one rotation of the platform.
 type Rehearsal struct {
 	Lab    labtest.Lab
-	Source string // the checkout that the program is built from
-	Folder string // for what is built and written
+	Source string // the checkout that the program is built from, where Program is empty
+	// Program is the path of one that is built already.
+	Program string
+	Folder  string // for what is built and written
 	// Strategy of the rotation; empty: in-place.
 	Strategy string
 	Out      io.Writer // shows the program's output and the proofs
@@ -37,7 +39,7 @@ const (
 // Run builds the program, rotates and measures. An error means that something
 // is not as a rotation promises.
 func (r Rehearsal) Run(ctx context.Context) (Figures, error) {
-	path, err := program.Build(ctx, r.Source, r.Folder)
+	path, err := r.build(ctx)
 	if err != nil {
 		return Figures{}, err
 	}
@@ -63,6 +65,13 @@ func (r Rehearsal) Run(ctx context.Context) (Figures, error) {
 		return Figures{}, err
 	}
 	return r.measure(ctx, path, memory, after.refused[len(before.refused):])
+}
+
+func (r Rehearsal) build(ctx context.Context) (path string, err error) {
+	if r.Program != "" {
+		return r.Program, nil
+	}
+	return program.Build(ctx, r.Source, r.Folder)
 }
 
 // rotate runs the program with inputs as the runner sets them and returns its

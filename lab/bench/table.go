@@ -1,0 +1,42 @@
+package bench
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Table is a Markdown table with a column for each way.
+func Table(ways []Way, costs []Cost) string {
+	var b strings.Builder
+	row := func(title string, cell func(Cost) string) {
+		b.WriteString("| " + title + " |")
+		for _, c := range costs {
+			b.WriteString(" " + cell(c) + " |")
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString("| |")
+	for _, w := range ways {
+		b.WriteString(" " + w.Name + " |")
+	}
+	b.WriteString("\n|---|" + strings.Repeat("---:|", len(ways)) + "\n")
+	row("refused logins", func(c Cost) string { return fmt.Sprint(c.Refused) })
+	row("from the first to the last of them", func(c Cost) string { return seconds(c.Window) })
+	row("the Secret is not there for", func(c Cost) string { return seconds(c.Absent) })
+	row("whole", func(c Cost) string { return seconds(c.Total) })
+	row("beyond the slowest rollout", func(c Cost) string { return known(c.Slowest > 0, seconds(c.Total-c.Slowest)) })
+	row("requests to the API server", func(c Cost) string { return fmt.Sprint(c.Requests) })
+	row("processor time", func(c Cost) string { return seconds(c.Processor) })
+	row("peak memory", func(c Cost) string { return known(c.Memory > 0, fmt.Sprintf("%.1f MiB", float64(c.Memory)/(1<<20))) })
+	return b.String()
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
+
+func known(is bool, text string) string {
+	if !is {
+		return "not measured"
+	}
+	return text
+}
