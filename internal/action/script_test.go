@@ -58,6 +58,7 @@ func TestInputs(t *testing.T) {
 //	accepts|refuses PASSWORD [ROLE] what the database says to it; the role is $ROLE unless it is named
 //	serves ROLE                    the served Secret has this user name
 //	ready NAME                     the Deployment has ready pods of its newest template only
+//	alone NAME                     and no pod from before is left
 //	mark NAME REGEXP               the restart mark of its template
 //	secret KEY=VALUE               add a key to the served Secret
 //	label NAME=VALUE               put a label on the served Secret
@@ -108,7 +109,7 @@ func TestScenarios(t *testing.T) {
 func scenarioCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"exits": exits, "deploy": deploy, "alter": alter, "remember": remember, "unchanged": judged((*platform).unchanged), "restored": judged((*platform).restored),
-		"consistent": judged((*platform).consistent), "accepts": login(true), "refuses": login(false), "serves": serves, "ready": ready, "mark": mark,
+		"consistent": judged((*platform).consistent), "accepts": login(true), "refuses": login(false), "serves": serves, "ready": ready, "alone": alone, "mark": mark,
 		"secret": addKey, "copy": makeCopy, "label": label, "github": fault, "trust": trust, "killed": killed, "held": held, "released": released, "together": together,
 		"inputs": several, "state": handOver, "url-follows": urlFollows, "session": openSession, "alive": alive,
 	}
@@ -186,6 +187,8 @@ func serves(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func ready(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).Ready(args[0])) }
+
+func alone(ts *testscript.TestScript, _ bool, args []string) { ts.Check(of(ts).Alone(args[0])) }
 
 func mark(ts *testscript.TestScript, _ bool, args []string) {
 	carried, err := of(ts).Mark(args[0])

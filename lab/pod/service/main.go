@@ -1,7 +1,8 @@
 // Command service is a workload that needs a PostgreSQL role: it logs in with a
 // new connection every 100 ms, or as often as EVERY says, with the credential it was started with, counts
 // the logins and records those that were refused. Called as healthcheck it asks
-// the running service how it is.
+// the running service how it is. Told to end, it goes on for as long as LINGER
+// says, as one that has work to finish.
 //
 // It reads POSTGRES_HOST, POSTGRES_PORT and POSTGRES_SSLMODE, and the credential
 // from POSTGRES_USERNAME, POSTGRES_PASSWORD and POSTGRES_DATABASE, or from
@@ -36,9 +37,13 @@ func main() {
 }
 
 func serve(ctx context.Context) error {
-	every, err := time.ParseDuration(cmp.Or(os.Getenv("EVERY"), "100ms"))
-	if err != nil || every <= 0 {
-		return fmt.Errorf("read EVERY: %q is no duration like 100ms", os.Getenv("EVERY"))
+	every, err := duration("EVERY", "100ms")
+	if err != nil {
+		return err
+	}
+	linger, err := duration("LINGER", "1ns")
+	if err != nil {
+		return err
 	}
 	login, err := newLogin(os.Getenv)
 	if err != nil {
@@ -57,13 +62,29 @@ func serve(ctx context.Context) error {
 	defer answers.Close()
 	ticks := time.NewTicker(every)
 	defer ticks.Stop()
-	work(ctx, ticks.C, login.attempt, func(o outcome) {
+	work(lingering(ctx, linger), ticks.C, login.attempt, func(o outcome) {
 		tally.add(o)
 		record.add(o)
 	})
 	_, line := tally.verdict()
 	fmt.Println("ended,", line)
 	return nil
+}
+
+// duration reads a variable of the environment that holds one above zero.
+func duration(name, otherwise string) (time.Duration, error) {
+	d, err := time.ParseDuration(cmp.Or(os.Getenv(name), otherwise))
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("read %s: %q is no duration like 100ms", name, os.Getenv(name))
+	}
+	return d, nil
+}
+
+// lingering ends so long after ctx.
+func lingering(ctx context.Context, linger time.Duration) context.Context {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() { time.AfterFunc(linger, cancel) })
+	return longer
 }
 
 // work makes an attempt now and at every tick until ctx ends; the attempt that
