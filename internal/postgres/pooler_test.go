@@ -1,17 +1,9 @@
 package postgres
 
 import (
-	"bufio"
-	"fmt"
 	"net"
 	"net/url"
-	"os"
-	"os/exec"
-	"os/user"
-	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -35,7 +27,8 @@ func TestPoolerIsRefused(t *testing.T) {
 }
 
 func throughBouncer(t *testing.T, f *fixture) func(*Config) {
-	port := bouncer(t, f)
+	super := f.superuser()
+	port := newBouncer(t, f.url, "pool_mode = transaction\nserver_tls_sslmode = prefer", listed(super.User, super.Password)).port
 	return func(c *Config) {
 		place, err := url.Parse(c.URL.Reveal())
 		if err != nil {
@@ -46,62 +39,129 @@ func throughBouncer(t *testing.T, f *fixture) func(*Config) {
 	}
 }
 
-// bouncer starts PgBouncer before the server and returns its port.
-func bouncer(t *testing.T, f *fixture) string {
-	program, err := exec.LookPath("pgbouncer")
-	if err != nil {
-		t.Fatalf("the lab needs PgBouncer: %v", err)
-	}
-	folder, identity := unprivileged(t)
-	port := freePort(t)
-	super := f.superuser()
-	write := func(name, text string) string {
-		path := filepath.Join(folder, name)
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	users := write("users", fmt.Sprintf("%q %q\n", super.User, super.Password.Reveal()))
-	settings := write("bouncer.ini", fmt.Sprintf("[databases]\n* = host=%s port=%s\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %s\nauth_type = scram-sha-256\nauth_file = %s\n"+
-		"unix_socket_dir =\npool_mode = transaction\nserver_tls_sslmode = prefer\n", f.url.Hostname(), f.url.Port(), port, users))
-	command := exec.Command(program, settings)
-	command.SysProcAttr = &syscall.SysProcAttr{Credential: identity, Pdeathsig: syscall.SIGKILL}
-	said, err := command.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = command.Process.Kill(); _ = command.Wait() })
-	for lines := bufio.NewScanner(said); lines.Scan(); {
-		if strings.Contains(lines.Text(), "process up") {
-			return port
-		}
-	}
-	t.Fatal("PgBouncer did not come up")
-	return ""
+// rotated is a role of a server of the test's own, as an administrator rotates it.
+type rotated struct {
+	*fixture
+	d            *Database
+	former, next secret.Credential // each with the verifier that the database has for it, or gets
 }
 
-// unprivileged returns a folder of its own for a program that refuses to be root.
-func unprivileged(t *testing.T) (folder string, identity *syscall.Credential) {
-	folder = t.TempDir()
-	if os.Getuid() != 0 {
-		return folder, nil
+func newRotated(t *testing.T, s *server, superuser bool) *rotated {
+	t.Helper()
+	r := &rotated{fixture: fixtureAt(t, s.url(), "")}
+	administrator := r.admin
+	if superuser {
+		administrator = r.superuser()
 	}
-	nobody, err := user.Lookup("nobody")
-	if err != nil {
+	r.d, r.former, r.next = r.locked(administrator), r.app, r.fresh()
+	var err error
+	if r.former.Verifier, err = r.d.Stored(t.Context(), r.former); err != nil {
 		t.Fatal(err)
 	}
-	uid, _ := strconv.Atoi(nobody.Uid)
-	gid, _ := strconv.Atoi(nobody.Gid)
-	for path := folder; path != os.TempDir(); path = filepath.Dir(path) {
-		if err := os.Chmod(path, 0o755); err != nil {
-			t.Fatal(err)
-		}
+	return r
+}
+
+func (r *rotated) set(c secret.Credential) {
+	r.Helper()
+	if _, err := r.d.Set(r.Context(), c); err != nil {
+		r.Fatal(err)
 	}
-	return folder, &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+}
+
+// asBoth runs a test with an administrator who may read the verifier, and with one
+// for whom it is rebuilt from the password and the salt that the server shows.
+func asBoth(t *testing.T, do func(t *testing.T, r *rotated)) {
+	s := newServer(t)
+	t.Run("Read", func(t *testing.T) { do(t, newRotated(t, s, true)) })
+	t.Run("Rebuilt", func(t *testing.T) { do(t, newRotated(t, s, false)) })
+}
+
+// TestPoolerWithVerifiersInItsList is what docs/pgbouncer.md tells of it.
+func TestPoolerWithVerifiersInItsList(t *testing.T) {
+	asBoth(t, func(t *testing.T, r *rotated) {
+		b := newBouncer(t, r.url, "server_tls_sslmode = disable", listed(r.former.User, r.former.Verifier))
+		first := b.opens(r.former)
+		r.set(r.next)
+		if now := b.opens(r.former); now != first {
+			t.Error("the former password has opened another connection to the server")
+		}
+		b.refuses(r.next, byBouncer)
+		b.list(listed(r.next.User, r.next.Verifier))
+		b.refuses(r.next, byBouncer)
+		b.tell("RELOAD")
+		b.refuses(r.former, byBouncer)
+		if now := b.opens(r.next); now != first {
+			t.Error("without RECONNECT the connection to the server is another one")
+		}
+		b.tell("RECONNECT")
+		if now := b.opens(r.next); now == first {
+			t.Error("RECONNECT has left the connection to the server")
+		}
+	})
+}
+
+// A RELOAD closes connections to the server where PgBouncer may use TLS for them.
+func TestPoolerWithTLSNeedsNoReconnect(t *testing.T) {
+	r := newRotated(t, newServer(t), true)
+	b := newBouncer(t, r.url, "server_tls_sslmode = prefer", listed(r.former.User, r.former.Verifier))
+	first := b.opens(r.former)
+	r.set(r.next)
+	b.list(listed(r.next.User, r.next.Verifier))
+	b.tell("RELOAD")
+	if now := b.opens(r.next); now == first {
+		t.Error("RELOAD has left the connection to the server")
+	}
+}
+
+// TestWayBackIsExactForAPooler goes forward and back behind a user list that
+// nobody touches: only the former verifier fits to it, not another of the same
+// password.
+func TestWayBackIsExactForAPooler(t *testing.T) {
+	asBoth(t, func(t *testing.T, r *rotated) {
+		was := r.stored(r.former.User)
+		b := newBouncer(t, r.url, "server_tls_sslmode = disable", listed(r.former.User, secret.New(was)))
+		b.opens(r.former)
+		r.set(r.next)
+		b.tell("RECONNECT")
+		b.refuses(r.former, byServer)
+		other := r.former
+		other.Verifier = secret.New(scram(other.Password.Reveal(), newSalting(leastIterations)))
+		r.set(other)
+		if !r.opensDoor(r.former) {
+			t.Fatal("the former password is not back")
+		}
+		if _, err := b.reach(r.former); err == nil {
+			t.Fatal("PgBouncer gets in with another verifier than the server's: this test shows nothing")
+		}
+		r.set(r.former)
+		if r.stored(r.former.User) != was {
+			t.Error("the verifier is not the former one, bit for bit")
+		}
+		b.opensAgain(r.former)
+	})
+}
+
+// TestPoolerThatAsksTheServer is auth_query: the password is the server's at once.
+func TestPoolerThatAsksTheServer(t *testing.T) {
+	asBoth(t, func(t *testing.T, r *rotated) {
+		lookup := r.newRole("lookup", "LOGIN")
+		r.exec(`CREATE OR REPLACE FUNCTION lookup(INOUT name text, OUT verifier text) LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog
+			AS 'SELECT rolname::text, rolpassword FROM pg_authid WHERE rolname = $1'`)
+		b := newBouncer(t, r.url, "server_tls_sslmode = disable\nauth_user = "+lookup.User+"\nauth_query = SELECT name, verifier FROM lookup($1)", listed(lookup.User, lookup.Password))
+		first := b.opens(r.former)
+		r.set(r.next)
+		b.refuses(r.former, byBouncer)
+		if now := b.opens(r.next); now != first {
+			t.Error("without RECONNECT the connection to the server is another one")
+		}
+		b.tell("RECONNECT")
+		if now := b.opens(r.next); now == first {
+			t.Error("RECONNECT has left the connection to the server")
+		}
+		r.set(r.former)
+		b.refuses(r.next, byBouncer)
+		b.opens(r.former)
+	})
 }
 
 // freePort is a port of 127.0.0.1 that nothing listens on.
