@@ -50,6 +50,7 @@ func (d *Database) change(ctx context.Context, c secret.Credential, alter func(*
 	if err := alter(s); err != nil {
 		return time.Time{}, err
 	}
+	clear(d.turnedAway)
 	return s.clock(ctx)
 }
 

@@ -65,6 +65,7 @@ type Database struct {
 	held       *session        // holds the lock; nil without one
 	lock       string          // the base that held is for
 	controlled map[string]bool // roles whose path refused a random password
+	turnedAway map[string]int  // own logins as a role that were refused since this changed a password
 }
 
 // Open reads the connection settings, and the certificate files they name, and
@@ -93,7 +94,7 @@ func Open(c Config) (*Database, error) {
 		admin.Password = c.Password
 	}
 	return &Database{place: place, replicas: replicas, base: base, admin: admin, options: settings["options"], keep: c.Keep,
-		ticker: everyTick, controlled: map[string]bool{}}, nil
+		ticker: everyTick, controlled: map[string]bool{}, turnedAway: map[string]int{}}, nil
 }
 
 func everyTick(d time.Duration) (<-chan time.Time, func()) {

@@ -128,6 +128,9 @@ func (s *session) login(ctx context.Context, c secret.Credential, asked challeng
 		return secret.Yes, nil
 	}
 	if verdict := reading(err, heard.accepted); verdict != secret.Unknown {
+		if verdict != secret.Yes {
+			s.db.turnedAway[c.User]++
+		}
 		return verdict, nil
 	}
 	e := unknown(fmt.Sprintf("log in as role %q", c.User), err)

@@ -38,12 +38,12 @@ func binaries(t *testing.T) string {
 
 // newServer makes an empty server that asks everybody for a SCRAM proof, and
 // ends it after the test.
-func newServer(t *testing.T) *server {
+func newServer(t *testing.T, settings ...string) *server {
 	t.Helper()
 	s := prepare(t)
 	s.do("initdb", "-D", s.folder, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
 	s.write("pg_hba.conf", "local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost replication postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
-	s.start()
+	s.start(settings...)
 	return s
 }
 

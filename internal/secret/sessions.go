@@ -1,6 +1,9 @@
 package secret
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Sessions are the open sessions of one role that come from one client.
 type Sessions struct {
@@ -20,4 +23,19 @@ type Origin struct {
 	// Shared says that it is a node's: it may be any of the pods, another behind
 	// the node, or a process of the node.
 	Shared bool
+}
+
+// Socket is how PostgreSQL's log names the client of a Unix socket.
+const Socket = "[local]"
+
+// Refused are logins of one client that the database has refused.
+type Refused struct {
+	Role    string // that it wanted to log in as
+	Address string // IP address, or Socket; empty: the log does not tell
+	Logins  int
+}
+
+// Compare puts the client with the most refused logins first.
+func (r Refused) Compare(other Refused) int {
+	return cmp.Or(cmp.Compare(other.Logins, r.Logins), cmp.Compare(r.Role, other.Role), cmp.Compare(r.Address, other.Address))
 }
