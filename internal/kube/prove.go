@@ -123,14 +123,10 @@ func (w *Workload) scan(ctx context.Context, p pod) (proof secret.Proof, lines [
 // tail reads the last lines of the log of a pod's container, or of the one
 // before it that crashed.
 func (w *Workload) tail(ctx context.Context, p pod) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	count, limit := int64(w.options.LogLines), int64(logBytes)
-	raw, err := w.cluster.core.Get().Namespace(w.cluster.namespace).Resource("pods").Name(p.name).SubResource("log").
-		VersionedParams(&corev1.PodLogOptions{Container: p.container, TailLines: &count, LimitBytes: &limit, Previous: p.crashed}, w.cluster.codec).
-		Do(ctx).Raw()
+	raw, err := w.cluster.log(ctx, w.cluster.namespace, p.name, &corev1.PodLogOptions{Container: p.container, TailLines: &count, LimitBytes: &limit, Previous: p.crashed})
 	if err != nil {
-		return nil, w.cluster.failed(fmt.Sprintf("read the log of pod %q", p.name), err, rule{resource: "pods/log", verbs: []string{"get"}})
+		return nil, err
 	}
 	text := strings.TrimRight(string(raw), "\n")
 	if text == "" {
