@@ -30,6 +30,7 @@ var (
 	_ rotation.Standbys   = (*postgres.Database)(nil)
 	_ rotation.Sessions   = (*postgres.Database)(nil)
 	_ rotation.Addresses  = (*kube.Addresses)(nil)
+	_ rotation.Refusals   = serverLog{}
 	_ rotation.Health     = (*kube.Health)(nil)
 	_ rotation.Lock       = (*postgres.Database)(nil)
 	_ rotation.Database   = (*postgres.Database)(nil)

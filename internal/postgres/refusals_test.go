@@ -12,7 +12,9 @@ import (
 
 func TestRefusedIn(t *testing.T) {
 	const wrong = `FATAL:  password authentication failed for user "app"`
-	one := func(address string, logins int) []secret.Refused { return []secret.Refused{{Role: "app", Address: address, Logins: logins}} }
+	one := func(address string, logins int) []secret.Refused {
+		return []secret.Refused{{Role: "app", Address: address, Logins: logins}}
+	}
 	for _, test := range []struct {
 		name, prefix, log string
 		want              []secret.Refused

@@ -12,6 +12,7 @@ func bystanderCases() map[string]rotation.Result {
 	return map[string]rotation.Result{
 		"rotated-sessions":       rotatedSessionsCase(),
 		"rotated-terminated":     rotatedTerminatedCase(),
+		"rotated-refused":        rotatedRefusedCase(),
 		"rolled-back-refuted":    refutedCase(),
 		"rolled-back-standby":    standbyCase(),
 		"planned-bystanders":     plannedBystandersCase(),
@@ -51,6 +52,19 @@ func rotatedTerminatedCase() rotation.Result {
 	res.Laggards[0].Left, res.Laggards[1].Left, res.Laggards = 0, 1, res.Laggards[:2]
 	res.Steps[len(res.Steps)-2].Detail = "7 are older than the change, 6 ended"
 	res.Warnings = append(res.Warnings, "not every session from before the change was ended: end the former sessions: 1 left after 10s")
+	return res
+}
+
+func rotatedRefusedCase() rotation.Result {
+	res := rotatedCase()
+	last := len(res.Steps) - 1
+	res.Steps = append(res.Steps[:last], done("sessions", 40, "none is older than the change"), done("refused logins", 25, "1212 logins since the change, of 4 clients"), res.Steps[last])
+	res.Refusals = []rotation.Refusal{
+		{Role: "alfred_user", Address: "10.1.0.9", Logins: 1204, Where: "pod production/nightly-1 of job/nightly", Pods: []string{"production/nightly-1"}, Owners: []string{"job/nightly"}},
+		{Role: "alfred_user", Address: "10.1.0.7", Logins: 5, Where: "no pod of this cluster has it now: one that was replaced, or a client outside"},
+		{Role: "alfred_user", Logins: 2, Where: "the log does not tell: log_connections is off, and log_line_prefix has no %h"},
+		{Role: "alfred_user_alt", Address: "192.0.2.17", Logins: 1, Where: "no pod of this cluster has it now: one that was replaced, or a client outside"},
+	}
 	return res
 }
 

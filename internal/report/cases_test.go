@@ -252,6 +252,7 @@ func hostileCase() rotation.Result {
 	res.Steps[2] = rotation.StepResult{Name: evil, Detail: evil, Err: err}
 	res.Workloads[0] = rotation.Target{Kind: "workload", Name: evil, Err: err, Pods: []secret.Proof{{Pod: evil, Reason: evil}}}
 	res.Laggards = []rotation.Laggard{{Role: evil, Application: evil, Address: evil, Sessions: 1, Left: 1, Where: evil, Pods: []string{evil}, Owners: []string{evil}}}
+	res.Refusals = []rotation.Refusal{{Role: evil, Address: evil, Logins: 1, Where: evil, Pods: []string{evil}, Owners: []string{evil}}}
 	res.Copies[0] = rotation.Target{Kind: "copy", Name: evil, Err: err}
 	res.Warnings = []string{evil, "`", "``", "::set-output name=status::rotated"}
 	res.Err = err

@@ -47,7 +47,8 @@ type document struct {
 	Steps           []stepInJSON     `json:"steps"`
 	Workloads       []workloadInJSON `json:"workloads"`
 	Copies          []copyInJSON     `json:"copies"`
-	Laggards        []laggardInJSON  `json:"laggards"` // who has sessions from before the change
+	Laggards        []laggardInJSON  `json:"laggards"`       // who has sessions from before the change
+	Refusals        []refusalInJSON  `json:"refused_logins"` // since the change, as far as the database's log was read
 	Warnings        []string         `json:"warnings"`
 	RunURL          string           `json:"run_url,omitempty"`
 	Version         string           `json:"version,omitempty"`
@@ -121,7 +122,7 @@ func (b builder) document() document {
 		Next:   convert(b.advice(endingOf(b.Result, b.meta, len(b.problems))), b.tidy),
 		Checks: convert(b.Checks, b.checkInJSON), Plan: convert(b.Plan, b.lineInJSON), Steps: convert(b.Steps, b.stepInJSON),
 		Workloads: convert(b.Workloads, b.workloadInJSON), Copies: convert(b.Copies, b.copyInJSON),
-		Laggards: convert(b.Laggards, b.laggardInJSON), Warnings: convert(b.Warnings, b.tidy), RunURL: b.tidy(b.meta.RunURL), Version: b.tidy(b.meta.Version),
+		Laggards: convert(b.Laggards, b.laggardInJSON), Refusals: convert(b.Refusals, b.refusalInJSON), Warnings: convert(b.Warnings, b.tidy), RunURL: b.tidy(b.meta.RunURL), Version: b.tidy(b.meta.Version),
 	}
 }
 

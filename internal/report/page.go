@@ -80,7 +80,7 @@ func newPage(res rotation.Result, meta Meta, l limits) page {
 	if res.ExitCode() != 0 {
 		p.Urgent = telling(b.happened(), b.left(), b.next(end))
 	}
-	p.Sections = telling(b.checks(), b.lingering(), b.plan(), b.steps(), b.workloads(), b.pods(), b.laggards(),
+	p.Sections = telling(b.checks(), b.lingering(), b.plan(), b.steps(), b.workloads(), b.pods(), b.laggards(), b.refusals(),
 		b.copies("GitHub secrets", true), b.copies("Copies in the cluster", false), b.warnings())
 	if res.ExitCode() == 0 {
 		p.Sections = append(p.Sections, telling(b.next(end))...)

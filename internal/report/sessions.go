@@ -41,6 +41,9 @@ func goOn(res rotation.Result) (next []string) {
 	if slices.ContainsFunc(res.Laggards, func(l rotation.Laggard) bool { return open(l) && l.Pooler }) {
 		next = append(next, "Send `RECONNECT` to the poolers that are listed under sessions, after `RELOAD` where their user list was changed.")
 	}
+	if len(res.Refusals) > 0 {
+		next = append(next, "Look at the clients that are listed under refused logins: those that the restart has not replaced go on asking with a former password, and need the new one.")
+	}
 	return next
 }
 
@@ -60,4 +63,24 @@ type laggardInJSON struct {
 func (b builder) laggardInJSON(l rotation.Laggard) laggardInJSON {
 	return laggardInJSON{b.tidy(l.Role), b.tidy(l.Application), b.tidy(l.Address), l.Sessions, l.Left, instant(l.Since), b.tidy(l.Where),
 		convert(l.Pods, b.tidy), convert(l.Owners, b.tidy), l.Pooler}
+}
+
+// refusals lists who was refused since the change.
+func (b builder) refusals() section {
+	return table(b, "Refused logins", []string{"Role", "Address", "Refused", "Where"}, b.Refusals, func(r rotation.Refusal) row {
+		return row{b.cell(code, r.Role), b.given(r.Address, ""), b.cell(number, decimal(int64(r.Logins))), b.cell(prose, r.Where)}
+	})
+}
+
+type refusalInJSON struct {
+	Role    string   `json:"role"`
+	Address string   `json:"address,omitempty"` // left out: the log does not tell
+	Logins  int      `json:"logins"`
+	Where   string   `json:"where"`
+	Pods    []string `json:"pods"`   // that it may be
+	Owners  []string `json:"owners"` // of these
+}
+
+func (b builder) refusalInJSON(r rotation.Refusal) refusalInJSON {
+	return refusalInJSON{b.tidy(r.Role), b.tidy(r.Address), r.Logins, b.tidy(r.Where), convert(r.Pods, b.tidy), convert(r.Owners, b.tidy)}
 }

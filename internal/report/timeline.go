@@ -12,7 +12,7 @@ import (
 // steps of the runbook, and those before and after it: what may stand in the
 // timeline. Mermaid has a syntax of its own, so no other text gets into it.
 var timed = []string{"lock", "look", "preflight", "claim", "fence", "journal",
-	"database", "served Secret", "cluster copies", "standbys", "restart", "GitHub", "health", "verify", "sessions", "revoke",
+	"database", "served Secret", "cluster copies", "standbys", "restart", "GitHub", "health", "verify", "sessions", "refused logins", "revoke",
 	"turn back", "copies", "commit", "retire", "check"}
 
 // longestTimeline is how many steps are drawn: more than a rotation with three

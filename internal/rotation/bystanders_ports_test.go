@@ -2,6 +2,7 @@ package rotation_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -95,6 +96,26 @@ func (s sessionsPort) Terminate(ctx context.Context, roles []string, change time
 	})
 	return ended, err
 }
+
+type refusalsPort struct{ p *process }
+
+func (r refusalsPort) Refused(ctx context.Context, roles []string, since time.Time) (found []secret.Refused, whole bool, err error) {
+	err = r.p.call(ctx, "Refusals.Refused", func() error {
+		if !since.Equal(r.p.w.changed) {
+			return fmt.Errorf("asked for logins since %s, the password was changed at %s", since, r.p.w.changed)
+		}
+		for _, one := range r.p.w.refused {
+			if slices.Contains(roles, one.Role) {
+				found = append(found, one)
+			}
+		}
+		return nil
+	})
+	return found, len(found) < tooMany, err
+}
+
+// tooMany refused clients make a log too long to be read whole.
+const tooMany = 60
 
 type addressesPort struct{ p *process }
 

@@ -3,6 +3,7 @@ package rotation_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -410,6 +411,62 @@ func TestClientThatKeepsTheFormerRoleIsNamed(t *testing.T) {
 		expect(t, res, rotation.StatusRotated, 0)
 		if len(res.Laggards) != 1 || res.Laggards[0].Role != role || res.Laggards[0].Sessions != 1 || !res.Laggards[0].Since.IsZero() {
 			t.Errorf("%+v", res.Laggards)
+		}
+	})
+}
+
+func TestRefusedLoginsAreNamed(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.refused = []secret.Refused{{Role: role, Address: "10.1.0.7", Logins: 9}, {Role: role, Address: "192.0.2.1", Logins: 4}, {Role: role, Address: "127.0.0.1", Logins: 2},
+			{Role: role, Address: secret.Socket, Logins: 2}, {Role: role, Logins: 1}, {Role: "other", Address: "10.1.0.7", Logins: 5}}
+		w.origins = map[string]secret.Origin{"10.1.0.7": {Pods: []string{"prod/nightly-1"}, Owners: []string{"job/nightly"}}}
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusRotated, 0)
+		if step, _ := stepOf(res, "refused logins"); step.Detail != "18 logins since the change, of 5 clients" {
+			t.Errorf("the step says %q", step.Detail)
+		}
+		for i, words := range []string{"pod prod/nightly-1 of job/nightly", "no pod of this cluster has it now", "the database itself, or a tunnel into it", "Unix socket", "the log does not tell"} {
+			if got := res.Refusals[i]; got.Role != role || got.Address != w.refused[i].Address || got.Logins != w.refused[i].Logins || !strings.Contains(got.Where, words) {
+				t.Errorf("%+v", got)
+			}
+		}
+		if first := res.Refusals[0]; !slices.Equal(first.Pods, []string{"prod/nightly-1"}) || !slices.Equal(first.Owners, []string{"job/nightly"}) {
+			t.Errorf("%+v", first)
+		}
+	})
+}
+
+func TestRefusedLoginsHoldNothingUp(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.script["1 Refusals.Refused 1"] = refuse
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusRotated, 0)
+		if step, _ := stepOf(res, "refused logins"); !strings.HasPrefix(step.Detail, "not known: ") || step.Err != nil || len(res.Warnings) > 0 {
+			t.Errorf("%+v, warnings %q", step, res.Warnings)
+		}
+		w.refused = []secret.Refused{{Role: role, Address: "10.1.0.7", Logins: 1}}
+		w.script["2 Addresses.Origins 1"] = refuse
+		res, _ = w.run(rotate)
+		expect(t, res, rotation.StatusRotated, 0)
+		warned(t, res, "which pods the refused logins are of")
+		if len(res.Refusals) != 1 || res.Refusals[0].Where != "not known" {
+			t.Errorf("%+v", res.Refusals)
+		}
+		res, _ = w.run(rotate, func(r *rotation.Rotation) { r.Refusals = nil })
+		if step, there := stepOf(res, "refused logins"); there {
+			t.Errorf("%+v", step)
+		}
+	})
+}
+
+func TestNotEveryRefusedClientIsNamed(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		for i := range tooMany {
+			w.refused = append(w.refused, secret.Refused{Role: role, Address: fmt.Sprintf("10.1.1.%d", i), Logins: 1})
+		}
+		res, _ := w.run(rotate)
+		if step, _ := stepOf(res, "refused logins"); step.Detail != "60 logins since the change, of 60 clients, in the first part of a log that is too long to read" || len(res.Refusals) != 50 {
+			t.Errorf("%d are named: %q", len(res.Refusals), step.Detail)
 		}
 	})
 }

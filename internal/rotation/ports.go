@@ -182,6 +182,15 @@ type Sessions interface {
 	Terminate(ctx context.Context, roles []string, change time.Time) (ended int, err error)
 }
 
+// Refusals are the logins that the server which Database changes has refused. Those
+// of pgrotate are none.
+type Refusals interface {
+	// Refused counts those as one of roles since a moment, by the database's clock,
+	// by client. Where whole is false there may be more. Class Refused: they cannot
+	// be counted here.
+	Refused(ctx context.Context, roles []string, since time.Time) (found []secret.Refused, whole bool, err error)
+}
+
 // Addresses tell where a client of the database is.
 type Addresses interface {
 	// Origins returns where the cluster has the IP addresses, those that it does

@@ -131,7 +131,7 @@ func (p *process) rotation() *rotation.Rotation {
 		Strategy: strategy, ClusterCopies: []rotation.Copy{readablePort{copyPort{p, cluster}}},
 		RemoteCopies: []rotation.Copy{copyPort{p, remote}},
 		Workloads:    []rotation.Workload{workloadPort{p, inPod}, workloadPort{p, inPod2}},
-		Standbys:     standbysPort{p}, Sessions: sessionsPort{p}, Addresses: addressesPort{p}, Health: healthPort{p},
+		Standbys:     standbysPort{p}, Sessions: sessionsPort{p}, Addresses: addressesPort{p}, Refusals: refusalsPort{p}, Health: healthPort{p},
 		Keep: secret.New,
 		Generate: func() secret.Value {
 			w.mu.Lock()

@@ -51,6 +51,7 @@ type Result struct {
 	Targets       []Line // what a run that left a rotation open has to write and restart: step and name only
 	Warnings      []string
 	Laggards      []Laggard
+	Refusals      []Refusal
 	Lingering     []string  // what a new password does not take away from whoever had the compromised one
 	Requested     bool      // the way back was asked for
 	FormerRole    string    // still opens a door, and is not served any more

@@ -70,6 +70,7 @@ type Rotation struct {
 	Standbys      Standbys   // required
 	Sessions      Sessions   // required
 	Addresses     Addresses  // required
+	Refusals      Refusals   // nil: the log of the database is out of reach
 	Health        Health     // nil: nothing but Workloads has to be ready
 	// Discovered says that Workloads is what the cluster shows now, not a list
 	// that somebody wrote: a recorded workload that is missing in it is gone.

@@ -43,6 +43,7 @@ func (r *run) apply(ctx context.Context, w way) error {
 		r.healthy(w),                  // nobody else has suffered
 		r.step("verify", r.verify(w)), // open the door with what the pods read
 		r.aftermath(w),                // who goes on as if nothing had happened
+		r.lookBack(w),                 // who was refused meanwhile
 	)
 }
 

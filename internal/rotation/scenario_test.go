@@ -83,7 +83,7 @@ func TestRotated(t *testing.T) {
 			names = append(names, step.Name)
 		}
 		slices.Sort(names[10:12]) // the two that run beside each other
-		want := []string{"lock", "look", "preflight", "claim", "fence", "journal", "database", "served Secret", "cluster copies", "standbys", "GitHub", "restart", "health", "verify", "sessions", "commit"}
+		want := []string{"lock", "look", "preflight", "claim", "fence", "journal", "database", "served Secret", "cluster copies", "standbys", "GitHub", "restart", "health", "verify", "sessions", "refused logins", "commit"}
 		if !slices.Equal(names, want) {
 			t.Errorf("steps %q, want %q", names, want)
 		}

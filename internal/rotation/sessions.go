@@ -122,7 +122,7 @@ func (r *run) name(ctx context.Context, former, left []secret.Sessions) {
 	if len(former) == 0 {
 		return
 	}
-	found, searched, err := r.origins(ctx, former)
+	found, searched, err := r.origins(ctx, addressesOf(former, func(s secret.Sessions) string { return s.Address }))
 	if err != nil {
 		r.warn(fmt.Sprintf("which pods the sessions from before the change are of is not known: %v", err))
 	}
@@ -136,22 +136,19 @@ func (r *run) name(ctx context.Context, former, left []secret.Sessions) {
 	r.result.Laggards = all
 }
 
-// origins asks the cluster for the addresses of the sessions.
-func (r *run) origins(ctx context.Context, former []secret.Sessions) (found map[string]secret.Origin, searched string, err error) {
-	var addresses []string
-	for _, s := range former {
-		if !local(s.Address) {
-			addresses = append(addresses, s.Address)
-		}
-	}
-	if addresses = distinct(addresses...); len(addresses) == 0 {
+// origins asks the cluster for addresses.
+func (r *run) origins(ctx context.Context, addresses []string) (found map[string]secret.Origin, searched string, err error) {
+	if len(addresses) == 0 {
 		return nil, "", nil
 	}
 	err = insist(ctx, func(ctx context.Context) error {
 		found, searched, err = r.Addresses.Origins(ctx, addresses)
 		return err
 	})
-	return found, searched, err
+	if err != nil {
+		return nil, "", err
+	}
+	return found, searched, nil
 }
 
 // remaining counts what is left of a client's former sessions.

@@ -59,6 +59,7 @@ type world struct {
 	checked  int // of them
 
 	origins map[string]secret.Origin // of addresses
+	refused []secret.Refused
 	proofs  func(workload string, pod int) secret.Proof
 
 	// The other places.
