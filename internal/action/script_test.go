@@ -71,7 +71,8 @@ func TestInputs(t *testing.T) {
 //	inputs FILE VARIABLE           set an input of several lines
 //	step, post, hidden             see runnerCommands
 //	state FILE                     set what the runner hands to the post step, from what the main step saved in FILE
-//	session NAME                   open a session with the served password that calls itself so; $SERVER is host:port of the database
+//	session NAME                   open a session with the served password that calls itself so; $SERVER is host:port of the database,
+//	                               $DATABASE_POD a pod that leads there, $ADMINISTRATOR the kubeconfig of who may go through it
 //	alive NAME                     that session goes on
 //	url-follows KEY                the key and the environment secret of that name hold the URL with the served password
 func TestScenarios(t *testing.T) {
@@ -96,6 +97,8 @@ func TestScenarios(t *testing.T) {
 			env.Setenv("ELSEWHERE", made.Elsewhere())
 			env.Setenv("PORT", made.Port())
 			env.Setenv("SERVER", (&platform{Platform: made}).server())
+			env.Setenv("ADMINISTRATOR", lab.Kubeconfig)
+			env.Setenv("DATABASE_POD", lab.PostgresPod)
 			inputs, err := made.Inputs()
 			for name, value := range inputs {
 				env.Setenv(name, value)

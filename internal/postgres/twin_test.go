@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -80,6 +81,56 @@ func TestTwinWorksAsItsBaseDoes(t *testing.T) {
 	err := f.super.QueryRow(t.Context(), "SELECT rolconnlimit, rolvaliduntil::date::text FROM pg_roles WHERE rolname = $1", next.User).Scan(&limit, &until)
 	if err != nil || limit != 7 || until != "2100-01-01" {
 		t.Errorf("connection limit %d, valid until %s: %v", limit, until, err)
+	}
+}
+
+// TestServiceNoticesNoTwin has a service do its work as the base and then as the
+// twin, in a schema that it finds by its search_path, with rows that a policy
+// hides and rights that others get on what it makes.
+func TestServiceNoticesNoTwin(t *testing.T) {
+	f := newFixture(t)
+	app, reader := quote(f.app.User), f.newRole("reader", "NOLOGIN")
+	f.exec("CREATE SCHEMA " + app + " AUTHORIZATION " + app)
+	f.exec("ALTER DEFAULT PRIVILEGES FOR ROLE " + app + " IN SCHEMA " + app + " GRANT SELECT ON TABLES TO " + quote(reader.User))
+	f.exec("ALTER ROLE " + app + ` SET statement_timeout = '77s'`)
+	f.session(f.app, "CREATE TABLE notes (owner name, body text)", "INSERT INTO notes VALUES (current_user, 'mine'), ('other', 'hidden')",
+		"ALTER TABLE notes ENABLE ROW LEVEL SECURITY", "ALTER TABLE notes FORCE ROW LEVEL SECURITY", "CREATE POLICY own ON notes USING (owner = current_user)")
+	next := f.enabled(f.locked(f.admin))
+	work := func(c secret.Credential) (seen []string) {
+		conn := f.session(c)
+		for _, sql := range []string{
+			"SELECT current_schema() || current_setting('statement_timeout')",
+			"SELECT string_agg(body, ' ' ORDER BY body) FROM notes",
+			"INSERT INTO notes VALUES ('other', 'forged') RETURNING body",
+			"INSERT INTO notes VALUES (current_user, 'more') RETURNING body",
+			"WITH gone AS (DELETE FROM notes WHERE body <> 'mine' RETURNING body) SELECT string_agg(body, ' ') FROM gone",
+			"CREATE TABLE made (n int)",
+			"SELECT tableowner FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'made'",
+			"SELECT has_table_privilege('" + reader.User + "', 'made', 'SELECT')::text",
+			"ALTER TABLE notes ADD more int", "ALTER TABLE notes DROP more", "DROP TABLE made",
+		} {
+			var answer string
+			err := conn.QueryRow(t.Context(), sql).Scan(&answer)
+			if p := serverError(err); p != nil {
+				answer = p.Code
+			} else if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+				t.Fatalf("%s: %v", sql, err)
+			}
+			seen = append(seen, sql+": "+answer)
+		}
+		return seen
+	}
+	before, after := work(f.app), work(next)
+	if diff := cmp.Diff(before, after); diff != "" {
+		t.Errorf("the service notices (-base +twin):\n%s", diff)
+	}
+	if diff := cmp.Diff(before, work(f.app)); diff != "" {
+		t.Errorf("the base has suffered (-before +after):\n%s", diff)
+	}
+	for i, want := range map[int]string{1: ": mine", 2: ": " + codeNoPrivilege, 4: ": more", 6: ": " + f.app.User, 7: ": true"} {
+		if !strings.HasSuffix(before[i], want) {
+			t.Errorf("%s, want %q: this test shows nothing", before[i], want)
+		}
 	}
 }
 
