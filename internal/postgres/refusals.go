@@ -21,14 +21,17 @@ import (
 //
 // Class "refused": the server writes its log elsewhere or not in English.
 func (d *Database) Refused(ctx context.Context, log string, roles []string) (found []secret.Refused, err error) {
-	err = d.with(ctx, func(s *session) error {
-		line, err := s.logLine(ctx)
-		if err == nil {
-			found = lessOwn(maps.Clone(d.turnedAway), refusedIn(line, log, roles))
-		}
+	var line *regexp.Regexp
+	var own map[string]int
+	err = d.with(ctx, func(s *session) (err error) {
+		line, err = s.logLine(ctx)
+		own = maps.Clone(d.turnedAway)
 		return err
 	})
-	return found, err
+	if err != nil {
+		return nil, err
+	}
+	return lessOwn(own, refusedIn(line, log, roles)), nil
 }
 
 // logLine asks for what the lines of the server's log look like.
