@@ -68,41 +68,43 @@ func (r *rotated) set(c secret.Credential) {
 	}
 }
 
-// asBoth runs a test with an administrator who may read the verifier, and with one
-// for whom it is rebuilt from the password and the salt that the server shows.
-func asBoth(t *testing.T, do func(t *testing.T, r *rotated)) {
+// TestServicesBehindAPooler is what docs/pgbouncer.md tells, with an administrator
+// who may read the verifier, and with one for whom it is rebuilt from the password
+// and the salt that the server shows.
+func TestServicesBehindAPooler(t *testing.T) {
 	s := newServer(t)
-	t.Run("Read", func(t *testing.T) { do(t, newRotated(t, s, true)) })
-	t.Run("Rebuilt", func(t *testing.T) { do(t, newRotated(t, s, false)) })
+	for name, test := range map[string]func(*testing.T, *rotated){
+		"ListOfVerifiers": listOfVerifiers, "ReloadWithTLS": reloadWithTLS, "ExactWayBack": exactWayBack, "AsksTheServer": asksTheServer,
+	} {
+		t.Run(name+"/Read", func(t *testing.T) { test(t, newRotated(t, s, true)) })
+		t.Run(name+"/Rebuilt", func(t *testing.T) { test(t, newRotated(t, s, false)) })
+	}
 }
 
-// TestPoolerWithVerifiersInItsList is what docs/pgbouncer.md tells of it.
-func TestPoolerWithVerifiersInItsList(t *testing.T) {
-	asBoth(t, func(t *testing.T, r *rotated) {
-		b := newBouncer(t, r.url, "server_tls_sslmode = disable", listed(r.former.User, r.former.Verifier))
-		first := b.opens(r.former)
-		r.set(r.next)
-		if now := b.opens(r.former); now != first {
-			t.Error("the former password has opened another connection to the server")
-		}
-		b.refuses(r.next, byBouncer)
-		b.list(listed(r.next.User, r.next.Verifier))
-		b.refuses(r.next, byBouncer)
-		b.tell("RELOAD")
-		b.refuses(r.former, byBouncer)
-		if now := b.opens(r.next); now != first {
-			t.Error("without RECONNECT the connection to the server is another one")
-		}
-		b.tell("RECONNECT")
-		if now := b.opens(r.next); now == first {
-			t.Error("RECONNECT has left the connection to the server")
-		}
-	})
+// listOfVerifiers is the life of a user list.
+func listOfVerifiers(t *testing.T, r *rotated) {
+	b := newBouncer(t, r.url, "server_tls_sslmode = disable", listed(r.former.User, r.former.Verifier))
+	first := b.opens(r.former)
+	r.set(r.next)
+	if now := b.opens(r.former); now != first {
+		t.Error("the former password has opened another connection to the server")
+	}
+	b.refuses(r.next, byBouncer)
+	b.list(listed(r.next.User, r.next.Verifier))
+	b.refuses(r.next, byBouncer)
+	b.tell("RELOAD")
+	b.refuses(r.former, byBouncer)
+	if now := b.opens(r.next); now != first {
+		t.Error("without RECONNECT the connection to the server is another one")
+	}
+	b.tell("RECONNECT")
+	if now := b.opens(r.next); now == first {
+		t.Error("RECONNECT has left the connection to the server")
+	}
 }
 
-// A RELOAD closes connections to the server where PgBouncer may use TLS for them.
-func TestPoolerWithTLSNeedsNoReconnect(t *testing.T) {
-	r := newRotated(t, newServer(t), true)
+// reloadWithTLS closes connections to the server where PgBouncer may use TLS for them.
+func reloadWithTLS(t *testing.T, r *rotated) {
 	b := newBouncer(t, r.url, "server_tls_sslmode = prefer", listed(r.former.User, r.former.Verifier))
 	first := b.opens(r.former)
 	r.set(r.next)
@@ -113,55 +115,50 @@ func TestPoolerWithTLSNeedsNoReconnect(t *testing.T) {
 	}
 }
 
-// TestWayBackIsExactForAPooler goes forward and back behind a user list that
-// nobody touches: only the former verifier fits to it, not another of the same
-// password.
-func TestWayBackIsExactForAPooler(t *testing.T) {
-	asBoth(t, func(t *testing.T, r *rotated) {
-		was := r.stored(r.former.User)
-		b := newBouncer(t, r.url, "server_tls_sslmode = disable", listed(r.former.User, secret.New(was)))
-		b.opens(r.former)
-		r.set(r.next)
-		b.tell("RECONNECT")
-		b.refuses(r.former, byServer)
-		other := r.former
-		other.Verifier = secret.New(scram(other.Password.Reveal(), newSalting(leastIterations)))
-		r.set(other)
-		if !r.opensDoor(r.former) {
-			t.Fatal("the former password is not back")
-		}
-		if _, err := b.reach(r.former); err == nil {
-			t.Fatal("PgBouncer gets in with another verifier than the server's: this test shows nothing")
-		}
-		r.set(r.former)
-		if r.stored(r.former.User) != was {
-			t.Error("the verifier is not the former one, bit for bit")
-		}
-		b.opensAgain(r.former)
-	})
+// exactWayBack goes forward and back behind a user list that nobody touches: only
+// the former verifier fits to it, not another of the same password.
+func exactWayBack(t *testing.T, r *rotated) {
+	was := r.stored(r.former.User)
+	b := newBouncer(t, r.url, "server_tls_sslmode = disable", listed(r.former.User, secret.New(was)))
+	b.opens(r.former)
+	r.set(r.next)
+	b.tell("RECONNECT")
+	b.refuses(r.former, byServer)
+	other := r.former
+	other.Verifier = secret.New(scram(other.Password.Reveal(), newSalting(leastIterations)))
+	r.set(other)
+	if !r.opensDoor(r.former) {
+		t.Fatal("the former password is not back")
+	}
+	if _, err := b.reach(r.former); err == nil {
+		t.Fatal("PgBouncer gets in with another verifier than the server's: this test shows nothing")
+	}
+	r.set(r.former)
+	if r.stored(r.former.User) != was {
+		t.Error("the verifier is not the former one, bit for bit")
+	}
+	b.opensAgain(r.former)
 }
 
-// TestPoolerThatAsksTheServer is auth_query: the password is the server's at once.
-func TestPoolerThatAsksTheServer(t *testing.T) {
-	asBoth(t, func(t *testing.T, r *rotated) {
-		lookup := r.newRole("lookup", "LOGIN")
-		r.exec(`CREATE OR REPLACE FUNCTION lookup(INOUT name text, OUT verifier text) LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog
-			AS 'SELECT rolname::text, rolpassword FROM pg_authid WHERE rolname = $1'`)
-		b := newBouncer(t, r.url, "server_tls_sslmode = disable\nauth_user = "+lookup.User+"\nauth_query = SELECT name, verifier FROM lookup($1)", listed(lookup.User, lookup.Password))
-		first := b.opens(r.former)
-		r.set(r.next)
-		b.refuses(r.former, byBouncer)
-		if now := b.opens(r.next); now != first {
-			t.Error("without RECONNECT the connection to the server is another one")
-		}
-		b.tell("RECONNECT")
-		if now := b.opens(r.next); now == first {
-			t.Error("RECONNECT has left the connection to the server")
-		}
-		r.set(r.former)
-		b.refuses(r.next, byBouncer)
-		b.opens(r.former)
-	})
+// asksTheServer is auth_query: the password is the server's at once.
+func asksTheServer(t *testing.T, r *rotated) {
+	lookup := r.newRole("lookup", "LOGIN")
+	r.exec(`CREATE OR REPLACE FUNCTION lookup(INOUT name text, OUT verifier text) LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog
+		AS 'SELECT rolname::text, rolpassword FROM pg_authid WHERE rolname = $1'`)
+	b := newBouncer(t, r.url, "server_tls_sslmode = disable\nauth_user = "+lookup.User+"\nauth_query = SELECT name, verifier FROM lookup($1)", listed(lookup.User, lookup.Password))
+	first := b.opens(r.former)
+	r.set(r.next)
+	b.refuses(r.former, byBouncer)
+	if now := b.opens(r.next); now != first {
+		t.Error("without RECONNECT the connection to the server is another one")
+	}
+	b.tell("RECONNECT")
+	if now := b.opens(r.next); now == first {
+		t.Error("RECONNECT has left the connection to the server")
+	}
+	r.set(r.former)
+	b.refuses(r.next, byBouncer)
+	b.opens(r.former)
 }
 
 // freePort is a port of 127.0.0.1 that nothing listens on.

@@ -92,22 +92,20 @@ func TestLessOwn(t *testing.T) {
 	}
 }
 
-// TestRefused reads what a real server writes, with different prefixes.
+// TestRefused reads what a real server writes, in one form after the other.
 func TestRefused(t *testing.T) {
-	for _, test := range []struct {
-		name, address string
-		settings      []string
-	}{
-		{"log_connections", "127.0.0.1", []string{"log_connections=on"}},
-		{"everything", "127.0.0.1", []string{"log_line_prefix=%a|%u|%d|%r|%h|%b|%p|%P|%t|%m|%n|%i|%e|%c|%l|%s|%v|%x|%q|%Q|%%|%-12u|%8p "}},
+	s := newServer(t)
+	for _, test := range []struct{ name, setting, value, address string }{
+		{"TheDefault", "log_line_prefix", "%m [%p] ", ""},
+		{"Connections", "log_connections", "on", "127.0.0.1"},
+		{"Everything", "log_line_prefix", "%a|%u|%d|%r|%h|%b|%p|%P|%t|%m|%n|%i|%e|%c|%l|%s|%v|%x|%q|%Q|%%|%-12u|%8p ", "127.0.0.1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := newServer(t, test.settings...)
+			s.configure(test.setting, test.value)
 			f := fixtureAt(t, s.url(), "")
-			closed := f.newRole("closed", "NOLOGIN")
-			d := f.locked(f.admin)
-			former, next := f.app, f.fresh()
-			if _, err := d.Set(t.Context(), next); err != nil {
+			began, closed := s.logged(), f.newRole("closed", "NOLOGIN")
+			d, former := f.locked(f.admin), f.app
+			if _, err := d.Set(t.Context(), f.fresh()); err != nil {
 				t.Fatal(err)
 			}
 			for range 3 {
@@ -117,26 +115,31 @@ func TestRefused(t *testing.T) {
 			if verdict, err := d.Holds(t.Context(), former); verdict != secret.No || err != nil {
 				t.Fatal(verdict, err)
 			}
-			text, err := os.ReadFile(s.folder + ".log")
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := d.Refused(t.Context(), string(text), []string{former.User, closed.User})
+			got, err := d.Refused(t.Context(), strings.TrimPrefix(s.logged(), began), []string{former.User, closed.User})
 			want := []secret.Refused{{Role: former.User, Address: test.address, Logins: 3}, {Role: closed.User, Address: test.address, Logins: 1}}
 			if err != nil || !reflect.DeepEqual(got, want) {
-				t.Errorf("%+v, %v; want %+v\n%s", got, err, want, text)
+				t.Errorf("%+v, %v; want %+v", got, err, want)
 			}
 		})
 	}
+	t.Run("Elsewhere", func(t *testing.T) {
+		s.configure("log_destination", "syslog")
+		f := fixtureAt(t, s.url(), "")
+		found, err := f.open(f.admin).Refused(t.Context(), "", []string{f.app.User})
+		if classOf(err) != refused || hintOf(err) == "" || !strings.Contains(err.Error(), "a place of its own") {
+			t.Errorf("%v, %v", found, err)
+		}
+	})
 }
 
-func TestRefusedWhereTheLogIsElsewhere(t *testing.T) {
-	s := newServer(t, "logging_collector=on")
-	f := fixtureAt(t, s.url(), "")
-	found, err := f.open(f.admin).Refused(t.Context(), "", []string{f.app.User})
-	if classOf(err) != refused || hintOf(err) == "" || !strings.Contains(err.Error(), "a place of its own") {
-		t.Errorf("%v, %v", found, err)
+// logged is what the server has written to its standard error so far.
+func (s *server) logged() string {
+	s.Helper()
+	text, err := os.ReadFile(s.folder + ".log")
+	if err != nil {
+		s.Fatal(err)
 	}
+	return string(text)
 }
 
 func TestEnglish(t *testing.T) {

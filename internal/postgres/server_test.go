@@ -38,12 +38,12 @@ func binaries(t *testing.T) string {
 
 // newServer makes an empty server that asks everybody for a SCRAM proof, and
 // ends it after the test.
-func newServer(t *testing.T, settings ...string) *server {
+func newServer(t *testing.T) *server {
 	t.Helper()
 	s := prepare(t)
 	s.do("initdb", "-D", s.folder, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
 	s.write("pg_hba.conf", "local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost replication postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
-	s.start(settings...)
+	s.start()
 	return s
 }
 
@@ -145,6 +145,24 @@ func (s *server) session() func(sql string) {
 	return func(sql string) {
 		s.Helper()
 		if _, err := conn.Exec(s.Context(), sql); err != nil {
+			s.Fatal(err)
+		}
+	}
+}
+
+// configure changes a setting for all sessions that begin from now on.
+func (s *server) configure(name, value string) {
+	s.Helper()
+	do := s.session()
+	do("ALTER SYSTEM SET " + name + " = " + constant(value))
+	do("SELECT pg_reload_conf()")
+	for now := ""; now != value; <-time.After(10 * time.Millisecond) {
+		conn, err := pgx.Connect(s.Context(), s.url())
+		if err == nil {
+			err = conn.QueryRow(s.Context(), "SELECT current_setting($1)", name).Scan(&now)
+			_ = conn.Close(s.Context())
+		}
+		if err != nil {
 			s.Fatal(err)
 		}
 	}
