@@ -31,7 +31,7 @@ func (s *Secret) fetchKey(ctx context.Context) error {
 	}
 	raw, err := base64.StdEncoding.DecodeString(answer.GetKey())
 	if err != nil || len(raw) != 32 || answer.GetKeyID() == "" {
-		return fail(refused, "", "read the public key of %s: GitHub's answer holds no key of 32 bytes", s.target.where())
+		return fail(refused, "check `github-api-url`: another server may have answered", "read the public key of %s: GitHub's answer holds no key of 32 bytes", s.target.where())
 	}
 	s.key = &publicKey{id: answer.GetKeyID(), point: [32]byte(raw)}
 	return nil

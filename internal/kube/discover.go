@@ -101,7 +101,7 @@ func (c *Cluster) parseListed(lines []string, at func(namespace string) *area) e
 		}
 	}
 	if len(errs) > 0 {
-		return fail(refused, "", "read the list of workloads: %v", errors.Join(errs...))
+		return fail(refused, "correct `workloads`: `auto`, `none`, or one [namespace/]kind/name per line", "read the list of workloads: %v", errors.Join(errs...))
 	}
 	return nil
 }

@@ -2,8 +2,10 @@ package kube
 
 import (
 	"cmp"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 
@@ -77,8 +79,24 @@ func (c *Cluster) failed(doing string, err error, needs rule) error {
 		f.hint = needs.hint(cmp.Or(needs.namespace, c.namespace))
 	case apierrors.IsUnauthorized(err):
 		f.hint = "the token of the kubeconfig is wrong or has expired: mint one in the step before this one"
+	default:
+		f.hint = reaching(err)
 	}
 	return f
+}
+
+// reaching is the remedy where no API server has answered.
+func reaching(err error) string {
+	var stranger x509.UnknownAuthorityError
+	var name x509.HostnameError
+	var dial *net.OpError
+	switch {
+	case errors.As(err, &stranger), errors.As(err, &name):
+		return "check `server` and `certificate-authority-data` of the cluster in `kubeconfig`: the certificate is of another name or authority"
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return "check `server` of the cluster in `kubeconfig`; the API server has to be reached from the machine that this runs on"
+	}
+	return ""
 }
 
 // classify reads the HTTP status: a 4xx is a definite no that changed nothing,

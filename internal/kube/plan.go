@@ -25,7 +25,7 @@ func (s *Served) Plan(ctx context.Context, c secret.Credential) (change string, 
 	}
 	epoch, err := epochOf(o)
 	if err != nil {
-		return "", nil, fail(refused, "", "read %s: %v", s, err)
+		return "", nil, fail(refused, noStamp, "read %s: %v", s, err)
 	}
 	stamp := secret.Stamp{RotationID: "dry-run", RotatedAt: o.CreationTimestamp.Time, Epoch: epoch + 1}
 	return s.plan(ctx, o, c, func(next secret.Credential) content { return contentOf(next, stamp) }, s.nameless(o, s.read(o).User, c.User))
@@ -72,7 +72,7 @@ func (h *holder) mutable(o *corev1.Secret) error {
 // mapped checks that the mapped keys are there and tell one and the same credential.
 func (h *holder) mapped(o *corev1.Secret) error {
 	if errs := h.mapping.check(o.Data); len(errs) > 0 {
-		return fail(refused, "", "read %s: %v", h, errors.Join(errs...))
+		return fail(refused, "correct the keys of the Secret, or their lines in `kubernetes-secret-keys`", "read %s: %v", h, errors.Join(errs...))
 	}
 	return nil
 }

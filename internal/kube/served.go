@@ -33,7 +33,7 @@ type Served struct {
 // Served returns the Secret of that name, whose keys are mapped by m. managed is
 // what its plan, and those of its copies, do where somebody else writes it, too.
 func (c *Cluster) Served(name string, m Mapping, managed Reaction) *Served {
-	return &Served{holder: holder{cluster: c, name: name, mapping: m, managed: managed, absent: "recreate it with its other keys; `resume` fills in the credential"}}
+	return &Served{holder: holder{cluster: c, name: name, mapping: m, managed: managed, absent: "check `kubernetes-secret` and `namespace`; if it was deleted, recreate it with its other keys: `resume` fills in the credential"}}
 }
 
 // Look reads the Secret. What it finds in the mapped keys is masked, except the
@@ -46,11 +46,11 @@ func (s *Served) Look(ctx context.Context) (secret.Snapshot, error) {
 	}
 	epoch, err := epochOf(o)
 	if err != nil {
-		return secret.Snapshot{}, fail(refused, "", "read %s: %v", s, err)
+		return secret.Snapshot{}, fail(refused, noStamp, "read %s: %v", s, err)
 	}
 	at, err := rotatedAt(o)
 	if err != nil {
-		return secret.Snapshot{}, fail(refused, "", "read %s: %v", s, err)
+		return secret.Snapshot{}, fail(refused, noStamp, "read %s: %v", s, err)
 	}
 	return secret.Snapshot{
 		UID: string(o.UID), RotationID: o.Annotations[annotationID], RotatedAt: at, Epoch: epoch,
@@ -77,6 +77,9 @@ func (s *Served) last() *corev1.Secret {
 	defer s.mu.Unlock()
 	return s.seen
 }
+
+// noStamp is the remedy for an annotation that somebody else has written.
+const noStamp = "remove the annotation: the next rotation writes it anew"
 
 func epochOf(o *corev1.Secret) (int64, error) {
 	text := o.Annotations[annotationEpoch]

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -100,6 +101,7 @@ func connecting(err error) error {
 	var stranger x509.UnknownAuthorityError
 	var name x509.HostnameError
 	var invalid *tls.CertificateVerificationError
+	var dial *net.OpError
 	switch {
 	case hasCode(err, codeWrongPassword):
 		e.class, e.hint = refused, "check the user and the password of `postgres-url`, or `postgres-password`"
@@ -113,7 +115,9 @@ func connecting(err error) error {
 		e.class, e.hint = refused, "use the host name that the server's certificate is for in `postgres-url`"
 	case errors.As(err, &stranger), errors.As(err, &invalid):
 		e.class, e.hint = refused, "give the authority that signed the server's certificate as `postgres-ca`"
-	case errors.Is(err, context.DeadlineExceeded):
+	case hasCode(err, codeTooMany):
+		e.hint = "end idle sessions, or raise max_connections and the administrator's CONNECTION LIMIT"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &dial) && dial.Op == "dial":
 		e.hint = "PostgreSQL cannot be reached from here: check `postgres-url` and the firewall, or use `postgres-pod`"
 	}
 	return e

@@ -20,9 +20,10 @@ func nameable(role string) error {
 	case role == "":
 		return no("name the role: its name is empty", "set `postgres-role`, or the user name in the served Secret")
 	case len(role) > longestName:
-		return no(fmt.Sprintf("name the role %q: it has %d bytes, PostgreSQL knows %d", role, len(role), longestName), "")
+		return no(fmt.Sprintf("name the role %q: it has %d bytes, PostgreSQL knows %d", role, len(role), longestName),
+			"correct `postgres-role` and the user name in the served Secret, or give the role a shorter name")
 	case strings.ContainsRune(role, 0) || !utf8.ValidString(role):
-		return no(fmt.Sprintf("name the role %q: no name may hold these bytes", role), "")
+		return no(fmt.Sprintf("name the role %q: no name may hold these bytes", role), "correct `postgres-role` and the user name in the served Secret")
 	}
 	return nil
 }
