@@ -108,7 +108,7 @@ func (a *area) choose(all []*Workload, living map[string][]string) ([]*Workload,
 	for _, l := range a.wanted {
 		i := slices.IndexFunc(all, func(w *Workload) bool { return w.kind == l.kind && w.name == l.name })
 		if i < 0 {
-			errs = append(errs, fail(refused, "", "find %s/%s in namespace %q: it is not there; there are %s", l.kind.name, l.name, a.cluster.namespace, existing(all, l.kind)))
+			errs = append(errs, fail(refused, "correct `workloads` or `namespace`", "find %s/%s in namespace %q: it is not there; there are %s", l.kind.name, l.name, a.cluster.namespace, existing(all, l.kind)))
 			continue
 		}
 		found = append(found, all[i])
@@ -165,29 +165,34 @@ func (c *Cluster) ownersOf(ctx context.Context, ip string, found map[string]bool
 	return nil
 }
 
-// watchable asks for the rights that only the restart will need.
+// watchable asks for the rights that only the restart will need. What the
+// discovery itself lists is not asked for again.
 func (a *area) watchable(ctx context.Context, o Options) error {
-	rules := []rule{{resource: "pods", verbs: []string{"list", "watch", "delete"}}} // delete: see attempt
+	pods := rule{resource: "pods", verbs: []string{"list", "watch", "delete"}} // delete: see attempt
+	var checks []func() error
+	need := func(r rule, verbs ...string) {
+		checks = append(checks, func() error { return a.cluster.granted(ctx, r, verbs) })
+	}
+	need(pods, "watch", "delete")
+	if a.list {
+		need(pods, "list")
+	}
 	for _, k := range a.kinds {
-		rules = append(rules, rule{group: "apps", resource: k.plural, verbs: []string{"list", "watch"}})
+		need(rule{group: "apps", resource: k.plural, verbs: []string{"list", "watch"}}, "watch")
 	}
 	if o.LogLines > 0 {
-		rules = append(rules, rule{resource: "pods/log", verbs: []string{"get"}})
+		need(rule{resource: "pods/log", verbs: []string{"get"}}, "get")
 	}
 	if len(o.HealthCommand) > 0 {
-		rules = append(rules, rule{resource: "pods/exec", verbs: []string{"create", "get"}})
-	}
-	var checks []func() error
-	for _, r := range rules {
-		checks = append(checks, func() error { return a.cluster.granted(ctx, r) })
+		need(rule{resource: "pods/exec", verbs: []string{"create", "get"}}, "create", "get")
 	}
 	return atOnce(checks...)
 }
 
-// granted asks for every verb of a rule.
-func (c *Cluster) granted(ctx context.Context, r rule) error {
+// granted asks for verbs of a rule.
+func (c *Cluster) granted(ctx context.Context, r rule, verbs []string) error {
 	resource, sub, _ := strings.Cut(r.resource, "/")
-	for _, verb := range r.verbs {
+	for _, verb := range verbs {
 		ok, err := c.allowed(ctx, authorizationv1.ResourceAttributes{Verb: verb, Group: r.group, Resource: resource, Subresource: sub, Name: r.name})
 		if err != nil {
 			return err
