@@ -59,6 +59,8 @@ func (s *session) examine(ctx context.Context, r role, f facts) (warnings []stri
 	if r.super {
 		warnings = append(warnings, fmt.Sprintf("role %q is a superuser: whoever reads its password owns the server", r.name))
 	}
+	tight, err := s.crowded(ctx, r)
+	warnings, findings = append(warnings, tight...), append(findings, err)
 	stored, err := s.storedIfReadable(ctx, r, f)
 	findings = append(findings, err, s.rehearse(ctx, r, f, stored))
 	if isMD5(stored) {

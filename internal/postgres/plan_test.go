@@ -46,6 +46,19 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// TestPlanTellsOfTooFewConnections: a restart has pods of two revisions at a time.
+func TestPlanTellsOfTooFewConnections(t *testing.T) {
+	f := newFixture(t)
+	f.session(f.app)
+	for limit, want := range map[int]string{-1: "", 1: "has CONNECTION LIMIT 1 and 1 sessions", 2: "", 100: ""} {
+		f.exec(fmt.Sprintf("ALTER ROLE %s CONNECTION LIMIT %d", quote(f.app.User), limit))
+		_, warnings, err := f.open(f.admin).Plan(t.Context(), f.app.User)
+		if err != nil || (want != "") != (len(warnings) == 1) || !strings.Contains(strings.Join(warnings, ""), want) {
+			t.Errorf("limit %d: %q, %v", limit, warnings, err)
+		}
+	}
+}
+
 // TestPlanFailsOneLogin: the negative control is made once, however often Plan is.
 func TestPlanFailsOneLogin(t *testing.T) {
 	f := newFixture(t)

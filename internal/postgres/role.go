@@ -18,6 +18,7 @@ type role struct {
 	expired   bool   // VALID UNTIL is over
 	expiring  bool   // VALID UNTIL is less than a day away
 	until     string // VALID UNTIL
+	limit     int    // of connections; -1: none
 }
 
 func (s *session) role(ctx context.Context, name string) (role, error) {
@@ -26,9 +27,9 @@ func (s *session) role(ctx context.Context, name string) (role, error) {
 		return r, err
 	}
 	err := s.row(ctx, `SELECT oid, oid = 10, rolsuper, rolcanlogin, coalesce(rolvaliduntil <= clock_timestamp(), false),
-		coalesce(rolvaliduntil <= clock_timestamp() + interval '1 day', false), coalesce(rolvaliduntil::text, '')
+		coalesce(rolvaliduntil <= clock_timestamp() + interval '1 day', false), coalesce(rolvaliduntil::text, ''), rolconnlimit
 		FROM pg_roles WHERE rolname = $1`, []any{name},
-		&r.oid, &r.bootstrap, &r.super, &r.canLogin, &r.expired, &r.expiring, &r.until)
+		&r.oid, &r.bootstrap, &r.super, &r.canLogin, &r.expired, &r.expiring, &r.until, &r.limit)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return r, no(fmt.Sprintf("look up role %q: it does not exist", name),
 			"check the user name in the served Secret and `postgres-role`")
@@ -51,4 +52,20 @@ func (r role) expiry() error {
 	}
 	return no(fmt.Sprintf("judge role %q: its VALID UNTIL %s at %s, no password opens after that", r.name, verb, r.until),
 		fmt.Sprintf("ALTER ROLE %s VALID UNTIL 'infinity';", quote(r.name)))
+}
+
+// crowded warns where the pods of two revisions, which a restart has at the same
+// time, may not all get a connection.
+func (s *session) crowded(ctx context.Context, r role) (warnings []string, err error) {
+	if r.limit < 0 {
+		return nil, nil
+	}
+	var open int
+	if err := s.row(ctx, "SELECT count(*) FROM pg_stat_activity WHERE usesysid = $1", []any{r.oid}, &open); err != nil {
+		return nil, s.failed(fmt.Sprintf("count the sessions of role %q", r.name), err)
+	}
+	if r.limit >= 2*max(open, 1) {
+		return nil, nil
+	}
+	return []string{fmt.Sprintf("role %q has CONNECTION LIMIT %d and %d sessions: while pods are restarted the old and the new ones log in at the same time, and some may be refused; raise the limit with ALTER ROLE", r.name, r.limit, open)}, nil
 }
