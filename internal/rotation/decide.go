@@ -94,7 +94,7 @@ func (r *run) admit() error {
 			hint: fmt.Sprintf("a backup was restored? if the served password logs in, remove %s; it may bring a password back that was given up", r.Journal)}}
 	case rec.System != "" && r.system != "" && rec.System != r.system:
 		return otherwise("database system identifier", rec.System, r.system, "`postgres-url`, `postgres-pod`")
-	case rec.LockedIn != r.lockdb:
+	case r.lockdb != "" && rec.LockedIn != r.lockdb: // a plan has no lock, and does not know
 		return otherwise("lock database", rec.LockedIn, r.lockdb, "the database in `postgres-url`")
 	}
 	return r.lacking()

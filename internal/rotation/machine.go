@@ -120,14 +120,19 @@ func (r *run) lock(ctx context.Context) (string, error) {
 	}
 	base := r.roles.base
 	if base == "" {
-		return "", &failure{class: Missing, text: fmt.Sprintf("read %s: it holds no user name", r.Served),
-			hint: "put the user name of the role into it, or set `postgres-role`"}
+		return "", r.nobody()
 	}
 	err = r.acquire(ctx, base)
 	if err != nil && ClassOf(err) == Busy {
 		return "", r.busy(ctx, base, err)
 	}
 	return fmt.Sprintf("role %q", base), err
+}
+
+// nobody refuses a Secret that does not say whom it serves.
+func (r *run) nobody() error {
+	return &failure{class: Missing, text: fmt.Sprintf("read %s: it holds no user name", r.Served),
+		hint: "put the user name of the role into it, or set `postgres-role`"}
 }
 
 func (r *run) note() *note { return &note{id: r.state.ID, open: r.state.Phase != Idle} }

@@ -39,12 +39,15 @@ func (r *run) lookOnly(ctx context.Context) (string, error) {
 		return "", err
 	}
 	r.noted, r.found = r.note(), r.state.Phase
-	if r.state.Phase != Idle {
+	switch {
+	case r.roles.base == "":
+		return "", r.nobody()
+	case r.state.Phase != Idle:
 		fate := "resumes"
 		if r.supersedes() {
 			fate = "replaces"
 		}
-		return fmt.Sprintf("rotation %s is open, going %s: the next run %s it", r.state.ID, r.state.Phase, fate), nil
+		return fmt.Sprintf("rotation %s is open, going %s: the next run %s it", r.state.ID, r.state.Phase, fate), r.admit()
 	}
 	return "no rotation is open", r.due()
 }

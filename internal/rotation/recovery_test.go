@@ -157,13 +157,14 @@ func TestOpenRotationRefusesOtherInputs(t *testing.T) {
 		words  []string
 		status rotation.Status
 		exit   int
+		locked bool // only who takes the lock learns of it: a plan does not
 	}{
-		{"another role", nil, func(r *rotation.Rotation) { r.Role = "other" }, []string{role, "other", "postgres-role"}, rotation.StatusRefused, 2},
-		{"another server", func(w *world) { w.system = "1" }, nil, []string{"system identifier", "postgres-url"}, rotation.StatusRefused, 2},
-		{"another lock database", func(w *world) { w.lockdb = "app" }, nil, []string{"lock database", "app"}, rotation.StatusRefused, 2},
-		{"another Secret", func(w *world) { w.served.uid = "9" }, nil, []string{"uid", "kubernetes-secret"}, rotation.StatusRefused, 2},
-		{"a copy left out", nil, func(r *rotation.Rotation) { r.RemoteCopies = nil }, []string{remote, "more targets are allowed"}, rotation.StatusUnfinished, 3},
-		{"a workload left out", nil, func(r *rotation.Rotation) { r.Workloads = r.Workloads[:1] }, []string{inPod2}, rotation.StatusUnfinished, 3},
+		{"another role", nil, func(r *rotation.Rotation) { r.Role = "other" }, []string{role, "other", "postgres-role"}, rotation.StatusRefused, 2, false},
+		{"another server", func(w *world) { w.system = "1" }, nil, []string{"system identifier", "postgres-url"}, rotation.StatusRefused, 2, true},
+		{"another lock database", func(w *world) { w.lockdb = "app" }, nil, []string{"lock database", "app"}, rotation.StatusRefused, 2, true},
+		{"another Secret", func(w *world) { w.served.uid = "9" }, nil, []string{"uid", "kubernetes-secret"}, rotation.StatusRefused, 2, false},
+		{"a copy left out", nil, func(r *rotation.Rotation) { r.RemoteCopies = nil }, []string{remote, "more targets are allowed"}, rotation.StatusUnfinished, 3, false},
+		{"a workload left out", nil, func(r *rotation.Rotation) { r.Workloads = r.Workloads[:1] }, []string{inPod2}, rotation.StatusUnfinished, 3, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
@@ -178,6 +179,11 @@ func TestOpenRotationRefusesOtherInputs(t *testing.T) {
 				for _, next := range []func(*rotation.Rotation, context.Context) rotation.Result{resume, rotate} {
 					res, _ := w.run(next, c.input)
 					expect(t, res, c.status, c.exit)
+					says(t, res.Err, c.words...)
+				}
+				if res, _ := w.run(plan, c.input); c.locked {
+					expect(t, res, rotation.StatusPlanned, 0)
+				} else {
 					says(t, res.Err, c.words...)
 				}
 				if w.writes != writes {
@@ -292,13 +298,15 @@ func (w *world) crashed(t *testing.T, do func(*rotation.Rotation, context.Contex
 
 func TestSecretWithoutACredentialIsRefused(t *testing.T) {
 	for key, word := range map[string]string{"username": "no user name", "password": "no password"} {
-		inWorld(t, func(t *testing.T, w *world) {
-			delete(w.served.keys, key)
-			res, _ := w.run(rotate)
-			w.broken = nil
-			expect(t, res, rotation.StatusRefused, 2)
-			says(t, res.Err, word)
-		})
+		for _, do := range []func(*rotation.Rotation, context.Context) rotation.Result{rotate, plan} {
+			inWorld(t, func(t *testing.T, w *world) {
+				delete(w.served.keys, key)
+				res, _ := w.run(do)
+				w.broken = nil
+				expect(t, res, rotation.StatusRefused, 2)
+				says(t, res.Err, word)
+			})
+		}
 	}
 }
 
