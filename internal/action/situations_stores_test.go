@@ -1,0 +1,152 @@
+package action_test
+
+import (
+	"net/url"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/pgrotate/pgrotate/internal/github/githubtest"
+	"github.com/pgrotate/pgrotate/internal/labtest"
+)
+
+// wrongDatabase are roles and servers on which the password cannot be changed or
+// judged.
+func wrongDatabase() []situation {
+	return []situation{
+		{name: "role that may not log in", set: sql(`ALTER ROLE "$ROLE" NOLOGIN`, `ALTER ROLE "$ROLE" LOGIN`), want: "judge role \"$ROLE\": it is NOLOGIN", remedy: `ALTER ROLE "$ROLE" LOGIN`},
+		{name: "role whose time is over", set: sql(`ALTER ROLE "$ROLE" VALID UNTIL '2020-01-01'`, endless), want: "its VALID UNTIL ended at 2020-01-01", remedy: "VALID UNTIL 'infinity'"},
+		{name: "role whose time ends today", set: sql(`ALTER ROLE "$ROLE" VALID UNTIL '`+time.Now().Add(time.Hour).Format(time.RFC3339)+`'`, endless), want: "its VALID UNTIL ends at", remedy: "VALID UNTIL 'infinity'"},
+		{name: "role that is a superuser", set: sql(`ALTER ROLE "$ROLE" SUPERUSER`, `ALTER ROLE "$ROLE" NOSUPERUSER`), want: "try to change the password of role \"$ROLE\": .*42501", remedy: "takes a superuser"},
+		{name: "role that does not exist", set: served("username", "nobody-at-all"), want: "look up role \"nobody-at-all\": it does not exist", remedy: "check the user name in the served Secret"},
+		{name: "role with a name that is too long", set: served("username", "a123456789012345678901234567890123456789012345678901234567890123"), want: "it has 64 bytes, PostgreSQL knows 63", remedy: "shorter"},
+		{name: "another role than the served one", inputs: []string{"postgres-role=somebody"}, want: "serves role \"$ROLE\"", remedy: "`postgres-role` must name"},
+		{name: "bootstrap superuser", set: bootstrap, want: "it is the bootstrap superuser", remedy: "a role of their own"},
+		{name: "password of somebody else", set: drifted, want: "the database refuses the password", remedy: "`on-drift: repair`"},
+		{name: "role without a password", set: then(drifted, sql(`ALTER ROLE "$ROLE" PASSWORD NULL`)), want: "the database refuses the password", remedy: "`on-drift: repair`"},
+		{name: "role that another rotation has closed", inputs: []string{"on-drift=repair"}, set: sql(`ALTER ROLE "$ROLE" NOLOGIN`, `ALTER ROLE "$ROLE" LOGIN`), want: "it is NOLOGIN", remedy: "LOGIN"},
+		{name: "connection limit too low for two revisions", set: sql(`ALTER ROLE "$ROLE" CONNECTION LIMIT 1`, `ALTER ROLE "$ROLE" CONNECTION LIMIT -1`), want: "role \"$ROLE\" has CONNECTION LIMIT 1", warned: true},
+
+		{name: "administrator who is the role", set: admin(func(st *stage, u *url.URL) { u.User = url.UserPassword(st.Name, st.Password) }), want: "it is the role of `postgres-url` itself", remedy: "let another role change it"},
+		{name: "administrator with a wrong password", set: admin(func(st *stage, u *url.URL) { u.User = url.UserPassword(st.Rotator, "wrong") }), want: "connect to PostgreSQL as the administrator: .*28P01", remedy: "`postgres-password`"},
+		{name: "administrator without CREATEROLE", set: sql(`ALTER ROLE "$ROTATOR" NOCREATEROLE`, `ALTER ROLE "$ROTATOR" CREATEROLE`), want: "try to change the password of role \"$ROLE\": .*42501", remedy: `ALTER ROLE "$ROTATOR" CREATEROLE`},
+		{name: "administrator who may not log in", set: sql(`ALTER ROLE "$ROTATOR" NOLOGIN`, `ALTER ROLE "$ROTATOR" LOGIN`), want: "connect to PostgreSQL as the administrator: .*28000", remedy: "LOGIN for the role"},
+		{name: "administrator without a free connection", set: sql(`ALTER ROLE "$ROTATOR" CONNECTION LIMIT 0`, `ALTER ROLE "$ROTATOR" CONNECTION LIMIT -1`), want: "connect to PostgreSQL as the administrator: .*53300", remedy: "CONNECTION LIMIT"},
+		{name: "administrator whose transactions are read-only", set: sql(`ALTER ROLE "$ROTATOR" SET default_transaction_read_only = on`, `ALTER ROLE "$ROTATOR" RESET ALL`), want: "read-only transaction", remedy: "default_transaction_read_only = off"},
+		{name: "database that does not exist", set: admin(func(_ *stage, u *url.URL) { u.Path = "/absent" }), want: "connect to PostgreSQL as the administrator: .*3D000", remedy: "name an existing database"},
+		{name: "server that is not there", set: admin(func(_ *stage, u *url.URL) { u.Host = "127.0.0.1:1" }), want: "connect to PostgreSQL as the administrator: .*refused", remedy: "`postgres-url`"},
+		{name: "certificate of another authority", inputs: []string{"postgres-ca="}, want: "connect to PostgreSQL as the administrator: .*certificate", remedy: "`postgres-ca`"},
+		{name: "pooler before the server", set: pooled, want: "a connection pooler answers", remedy: "not PgBouncer"},
+		{name: "path that takes every password", set: trusting, want: "so a login proves nothing", remedy: "pg_authid"},
+		{name: "replica that is not there", inputs: []string{"postgres-replicas=127.0.0.1:1"}, want: "ask the replica \"127.0.0.1:1\"", remedy: "`postgres-replicas`"},
+
+		{name: "emergency without the right to end sessions", set: sql(`ALTER ROLE "$ROTATOR" NOINHERIT`, `ALTER ROLE "$ROTATOR" INHERIT`), inputs: []string{"mode=emergency", "reason=leaked"},
+			want: "end the sessions of role \"$ROLE\": role \"$ROTATOR\" may not", remedy: "GRANT pg_signal_backend"},
+		{name: "twin that is no member", set: sql(`CREATE ROLE "$TWIN" LOGIN`, `DROP ROLE "$TWIN"`), inputs: alternating, want: "use role \"$TWIN\" as the twin of \"$ROLE\": it is no member", remedy: `GRANT "$ROLE" TO "$TWIN"`},
+		{name: "twin that acts as itself", set: sql(`CREATE ROLE "$TWIN" LOGIN IN ROLE "$ROLE"`, `DROP ROLE "$TWIN"`), inputs: alternating, want: "it does not act as that", remedy: `SET role`},
+		{name: "twin with too long a name", inputs: append([]string{"postgres-role=$ROLE", "postgres-alternate-role=b123456789012345678901234567890123456789012345678901234567890123"}, alternating...), want: "has 64 bytes, PostgreSQL knows 63", remedy: "short enough"},
+	}
+}
+
+// wrongGitHub are secrets that cannot be written.
+func wrongGitHub() []situation {
+	token := func(token githubtest.Token) func(*stage) {
+		return func(st *stage) {
+			st.GitHub.Setup(githubtest.Setup{Tokens: []githubtest.Token{token}})
+			st.give("github-token=" + token.Value)
+		}
+	}
+	answers := func(fault githubtest.Fault) func(*stage) {
+		return func(st *stage) {
+			st.GitHub.Fault(fault)
+			st.Cleanup(st.GitHub.ClearFaults)
+		}
+	}
+	all := githubtest.AllPermissions()
+	nextHour := strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10)
+	return []situation{
+		{name: "token that nobody knows", inputs: []string{"github-token=github_pat_unknown"}, want: "GitHub answers 401: Bad credentials", remedy: "make a new one"},
+		{name: "token that has expired", set: token(githubtest.Token{Value: "github_pat_expired", Permissions: all, Expired: true}), want: "GitHub answers 401", remedy: "make a new one"},
+		{name: "token without the permission", set: token(githubtest.Token{Value: "github_pat_nothing"}), want: "GitHub answers 403", remedy: "\"Secrets: read and write\" for acme/shop \\(GitHub asked for secrets=read\\)"},
+		{name: "token without the permission for environments", set: token(githubtest.Token{Value: "github_pat_secrets", Permissions: map[string]string{"secrets": "write"}}),
+			inputs: []string{"github-secrets=@production DATABASE_PASSWORD"}, want: "GitHub answers 403", remedy: "\"Environments: read and write\""},
+		{name: "token without the permission for Dependabot", set: token(githubtest.Token{Value: "github_pat_secrets", Permissions: map[string]string{"secrets": "write"}}),
+			inputs: []string{"github-secrets=dependabot:acme/shop DATABASE_PASSWORD"}, want: "GitHub answers 403", remedy: "\"Dependabot secrets: read and write\""},
+		{name: "GITHUB_TOKEN", set: token(githubtest.Token{Value: "ghs_workflow"}), want: "GitHub answers 403: Resource not accessible by integration", remedy: "GITHUB_TOKEN, which can never write secrets"},
+		{name: "token of other repositories", set: token(githubtest.Token{Value: "github_pat_other", Permissions: all, Repositories: []string{"acme/other"}}), want: "GitHub answers 404", remedy: "what a token may not see"},
+		{name: "repository that does not exist", inputs: []string{"github-secrets=acme/absent DATABASE_PASSWORD"}, want: "GitHub answers 404", remedy: "check the spelling of acme/absent"},
+		{name: "environment that does not exist", inputs: []string{"github-secrets=@staging DATABASE_PASSWORD"}, want: "GitHub answers 404", remedy: "check the spelling of .*staging"},
+		{name: "organization that does not exist", inputs: []string{"github-secrets=org:absent DATABASE_PASSWORD"}, want: "absent", remedy: "check the spelling|create it"},
+		{name: "organization's secret that does not exist", set: func(st *stage) { st.GitHub.Setup(githubtest.Setup{Organizations: []string{"acme"}}) },
+			inputs: []string{"github-secrets=org:acme DATABASE_PASSWORD"}, want: "there is no such secret", remedy: "create it on GitHub"},
+		{name: "hour's requests that are used up", set: answers(githubtest.PrimaryLimit(nextHour, -1)), want: "GitHub's rate limit is reached", remedy: "wait until"},
+		{name: "answer that is no key", set: answers(githubtest.Fault{Effect: githubtest.Answer, Times: -1, Status: 200, Body: `{"key_id":"1","key":"bm9uZQ=="}`}), want: "no key of 32 bytes", remedy: "`github-api-url`"},
+		{name: "API that redirects elsewhere", set: answers(githubtest.Fault{Effect: githubtest.Answer, Times: -1, Status: 307, Header: map[string]string{"Location": "http://127.0.0.1:1/"}}), want: "redirects to another host", remedy: "check the API's address"},
+	}
+}
+
+const endless = `ALTER ROLE "$ROLE" VALID UNTIL 'infinity'`
+
+// alternating are two login roles without a secret that has no user name.
+var alternating = []string{"strategy=alternate", "github-secrets="}
+
+// sql executes the first statement now and the others afterwards.
+func sql(now string, afterwards ...string) func(*stage) {
+	return func(st *stage) {
+		st.must(st.SQL(st.Superuser, st.expand(now)))
+		st.Cleanup(func() {
+			for _, statement := range afterwards {
+				st.must(st.SQL(st.Superuser, st.expand(statement)))
+			}
+		})
+	}
+}
+
+// drifted is a role that somebody else has given a password.
+func drifted(st *stage) {
+	verifier, err := st.Verifier(st.Name)
+	st.must(err)
+	sql(`ALTER ROLE "$ROLE" PASSWORD 'ByHandByHandByHand1'`, `ALTER ROLE "$ROLE" PASSWORD '`+verifier+`'`)(st)
+}
+
+// admin changes the connection of the administrator.
+func admin(change func(*stage, *url.URL)) func(*stage) {
+	return func(st *stage) {
+		u, err := url.Parse(st.AdminURL())
+		st.must(err)
+		change(st, u)
+		st.give("postgres-url=" + u.String())
+	}
+}
+
+func bootstrap(st *stage) {
+	u, err := url.Parse(st.Superuser)
+	st.must(err)
+	served("username", u.User.Username())(st)
+}
+
+// trusting moves to the server that asks nobody for a password.
+func trusting(st *stage) {
+	left := st.Superuser
+	st.Superuser = st.Lab.PostgresTrustURL
+	st.Cleanup(func() {
+		st.must(st.DropRole(st.Superuser))
+		st.Superuser = left
+	})
+	st.must(st.MakeRole(st.Superuser))
+	st.give("postgres-url=" + st.AdminURL())
+}
+
+// pooled puts a pooler before the server.
+func pooled(st *stage) {
+	u, err := url.Parse(st.Superuser)
+	st.must(err)
+	u.Host, u.RawQuery = "127.0.0.1:"+labtest.Pooler(st.T, st.Superuser), "sslmode=disable"
+	st.give("postgres-url=" + u.String())
+}
+
+// served puts a text into a key of the served Secret.
+func served(key, text string) func(*stage) {
+	return func(st *stage) { st.secret(func(o *corev1.Secret) { o.Data[key] = []byte(st.expand(text)) }) }
+}
