@@ -21,19 +21,20 @@ import (
 	"github.com/pgrotate/pgrotate/lab/leak"
 )
 
-// source is the checkout that all of this belongs to.
-const source = "../.."
-
 // bench is what all runs share.
 type bench struct {
 	lab      labtest.Lab
 	runner   Runner
+	source   string // of the checkout that all of this belongs to
 	checkout string // this repository, as pgrotate/pgrotate@v1 would be
 	runs     int
 }
 
 func newBench(t *testing.T) *bench {
 	b := &bench{lab: labtest.Open(t), checkout: filepath.Join(t.TempDir(), "checkout")}
+	source, err := filepath.Abs("../..")
+	check(t, err)
+	b.source = source
 	cache, err := os.UserCacheDir()
 	check(t, err)
 	kept := filepath.Join(cache, "pgrotate-lab", "act")

@@ -21,7 +21,7 @@ const (
 type Images struct {
 	Engine Engine
 	Folder string // required; for what they are made of
-	Source string // required; the checkout
+	Source string // required; the checkout, an absolute path
 }
 
 // from finds the image that the program is built in.

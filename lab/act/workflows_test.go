@@ -17,7 +17,7 @@ import (
 // ci builds the action's image out of the workspace, and is told a refusal.
 func ci(t *testing.T, b *bench) {
 	folder := filepath.Join(t.TempDir(), "pgrotate")
-	check(t, Checkout(t.Context(), source, folder))
+	check(t, Checkout(t.Context(), b.source, folder))
 	check(t, Repository(t.Context(), folder, "pgrotate/pgrotate"))
 	log, success, err := b.alone(t, Call{Repository: folder, Workflow: "ci.yml", Event: "push", Job: "action"}).Wait()
 	check(t, err)
@@ -34,7 +34,7 @@ func quickStart(t *testing.T, b *bench) {
 	p := b.platform(t)
 	before, err := p.Look()
 	check(t, err)
-	workflow := strings.ReplaceAll(quickStartOf(t), ": production\n", ": "+p.Name+"\n")
+	workflow := strings.ReplaceAll(quickStartOf(t, b.checkout), ": production\n", ": "+p.Name+"\n")
 	secrets := b.secrets(t, p)
 	secrets["ADMIN_DATABASE_URL"] = encrypted(t, p.AdminURL())
 
@@ -57,9 +57,9 @@ func quickStart(t *testing.T, b *bench) {
 // block is an indented YAML block of a Markdown list.
 var block = regexp.MustCompile("(?s)   ```yaml\n(   name: rotate\n.*?)   ```\n")
 
-func quickStartOf(t *testing.T) string {
+func quickStartOf(t *testing.T, checkout string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(source, "README.md"))
+	text, err := os.ReadFile(filepath.Join(checkout, "README.md"))
 	check(t, err)
 	found := block.FindSubmatch(text)
 	if found == nil {
@@ -186,7 +186,7 @@ func emergency(t *testing.T, b *bench) {
 			"target": "staging", "environment": "staging", "reason": "found in a paste", "strategy": "in-place", "plan-first": "true",
 		}},
 	})
-	ended(t, log, success, true, "Planned", "Rotated", "found in a paste", "emergency")
+	ended(t, log, success, true, "Planned", "Emergency: rotated", "found in a paste")
 	rotated(t, p, log.Output("rotate", "rotation-id"))
 	now, err := p.Look()
 	check(t, err)
