@@ -49,17 +49,21 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-// shop is the workload of every platform.
-const shop = "shop"
+// shop is the workload of every platform; its restart takes some time with
+// lasting pods, one after the other.
+const (
+	shop    = "shop"
+	lasting = 3
+)
 
 // platform makes what a run rotates.
-func (b *bench) platform(t *testing.T) *fixture.Platform {
+func (b *bench) platform(t *testing.T, pods int32) *fixture.Platform {
 	t.Helper()
 	p, err := fixture.New(t.Context(), b.lab)
 	t.Cleanup(func() { check(t, p.Close()) })
 	check(t, err)
 	check(t, p.OpenAccount())
-	check(t, p.Deploy(shop, 1))
+	check(t, p.Deploy(shop, pods))
 	return p
 }
 

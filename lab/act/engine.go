@@ -60,16 +60,6 @@ func (e Engine) Start(ctx context.Context) error {
 // Stop ends the engine and all its containers.
 func (e Engine) Stop(ctx context.Context) error { return e.process().Stop(ctx) }
 
-// KillContainers kills all containers, as a power cut would.
-func (e Engine) KillContainers(ctx context.Context) error {
-	all, err := e.Docker(ctx, nil, "ps", "--quiet")
-	if err != nil || all == "" {
-		return err
-	}
-	_, err = e.Docker(ctx, nil, append([]string{"rm", "--force", "--volumes"}, strings.Fields(all)...)...)
-	return err
-}
-
 // Docker runs the client and returns what it prints.
 func (e Engine) Docker(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, e.Programs.docker(), args...)
