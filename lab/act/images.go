@@ -27,8 +27,12 @@ type Images struct {
 // from finds the image that the program is built in.
 var from = regexp.MustCompile(`(?m)^FROM (golang:\S+) AS build$`)
 
-// Make makes what has changed since the engine made it last.
+// Make makes what has changed since the engine made it last, and removes what is
+// of no use any more.
 func (i Images) Make(ctx context.Context) error {
+	if err := i.prune(ctx); err != nil {
+		return err
+	}
 	if err := i.makeDebian(ctx); err != nil {
 		return err
 	}
@@ -36,6 +40,19 @@ func (i Images) Make(ctx context.Context) error {
 		return err
 	}
 	return i.makeGo(ctx)
+}
+
+// prune removes what killed runs have left, and images that a later one of their
+// name has replaced. The younger of those save a build its time.
+func (i Images) prune(ctx context.Context) error {
+	for _, args := range [][]string{
+		{"container", "prune", "--force"}, {"volume", "prune", "--force"}, {"image", "prune", "--force", "--filter", "until=72h"},
+	} {
+		if _, err := i.Engine.Docker(ctx, nil, args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // makeDebian makes a Debian with what steps call: a runner of GitHub's has more.

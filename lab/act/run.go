@@ -165,6 +165,11 @@ func (l Log) Output(job, name string) (value string) {
 	return value
 }
 
+// Of is what was said in a stage of the steps: Pre, Main or Post.
+func (l Log) Of(stage string) Log {
+	return slices.DeleteFunc(slices.Clone(l), func(line Line) bool { return line.Stage != stage })
+}
+
 // Summaries are all that steps added to the summaries of their jobs.
 func (l Log) Summaries() (all string) {
 	for _, line := range l {

@@ -12,7 +12,7 @@ const said = `{"job":"w/caller/rotate ","level":"info","msg":"  ⚙  ***","comma
 {"job":"w/caller/rotate ","level":"info","msg":"  ⚙  ::set-output:: status=unchanged","command":"set-output","name":"status","arg":"unchanged"}
 {"job":"w/caller/rotate ","level":"info","msg":"  ⚙  ::set-output:: status=rotated","command":"set-output","name":"status","arg":"rotated"}
 {"job":"w/other","level":"info","msg":"  ⚙  ::set-output:: status=planned","command":"set-output","name":"status","arg":"planned"}
-{"job":"w/caller/rotate ","level":"info","msg":"  ⚙  Summary - ### Rotated\n","command":"summary","content":"### Rotated\n"}
+{"job":"w/caller/rotate ","level":"info","stage":"Post","msg":"  ⚙  Summary - ### Rotated\n","command":"summary","content":"### Rotated\n"}
 {"job":"w/caller/rotate ","level":"info","msg":"🏁  Job succeeded","jobResult":"success"}
 Error: Job 'other' failed
 `
@@ -23,8 +23,11 @@ func TestLog(t *testing.T) {
 	if got := log.Output("rotate", "status"); got != "rotated" {
 		t.Errorf("the output is %q", got)
 	}
-	if got := log.Summaries(); got != "### Rotated\n" {
+	if got := log.Of("Post").Summaries(); got != "### Rotated\n" {
 		t.Errorf("the summary is %q", got)
+	}
+	if got := log.Of("Main").Summaries(); got != "" {
+		t.Errorf("the summary of another stage is %q", got)
 	}
 	if diff := cmp.Diff(map[string]string{"w/caller/rotate": "success"}, log.Results()); diff != "" {
 		t.Errorf("results (-want +got):\n%s", diff)

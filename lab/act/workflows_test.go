@@ -214,7 +214,7 @@ func cancelled(t *testing.T, b *bench) {
 	check(t, running.Cancel())
 	check(t, b.runner.KillAction(t.Context())) // as GitHub's runner does ten seconds later
 	log, success := b.finish(t, running, p)
-	ended(t, log, success, false, "Rotated")
+	ended(t, log.Of("Post"), success, false, "Rotated")
 	rotated(t, p, id)
 }
 
