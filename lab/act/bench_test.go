@@ -39,7 +39,7 @@ func newBench(t *testing.T) *bench {
 	check(t, err)
 	kept := filepath.Join(cache, "pgrotate-lab", "act")
 	programs := Programs(filepath.Join(kept, "programs"))
-	check(t, programs.Get(t.Context()))
+	check(t, programs.Get(t.Context(), t.Logf))
 	engine := Engine{Programs: programs, Folder: filepath.Join(kept, "docker")}
 	t.Cleanup(func() { check(t, engine.Stop(context.Background())) })
 	check(t, engine.Start(t.Context()))

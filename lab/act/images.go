@@ -12,7 +12,7 @@ import (
 
 // The images that all others are made of, and what runs the steps of a job.
 const (
-	debian = "pgrotate.lab/debian:12"
+	base   = "pgrotate.lab/debian:12"
 	runner = "pgrotate.lab/runner:1"
 )
 
@@ -57,7 +57,7 @@ func (i Images) prune(ctx context.Context) error {
 
 // makeDebian makes a Debian with what steps call: a runner of GitHub's has more.
 func (i Images) makeDebian(ctx context.Context) error {
-	if _, err := i.Engine.Docker(ctx, nil, "image", "inspect", debian); err == nil {
+	if _, err := i.Engine.Docker(ctx, nil, "image", "inspect", base); err == nil {
 		return nil
 	}
 	tree := filepath.Join(i.Folder, "debian")
@@ -68,7 +68,7 @@ func (i Images) makeDebian(ctx context.Context) error {
 	if err := i.Engine.Programs.debootstrap(ctx, tree, "ca-certificates,git,jq"); err != nil {
 		return err
 	}
-	return i.feed(ctx, []string{"-C", tree, "."}, "import", "-", debian)
+	return i.feed(ctx, []string{"-C", tree, "."}, "import", "-", base)
 }
 
 // makeGo makes a Debian with this machine's Go and, as its module proxy, the

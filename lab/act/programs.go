@@ -2,22 +2,35 @@ package act
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"github.com/pgrotate/pgrotate/lab/debian"
 )
 
 // version of github.com/nektos/act.
 const version = "v0.2.89"
 
-// Programs is a folder with what this package runs. Nothing of it is installed:
-// an installed engine would start with the machine.
+// Programs is a folder with what this package runs. Nothing of it is installed
+// but a library: an installed engine would start with the machine.
 type Programs string
 
-// Get downloads and builds what is missing.
-func (p Programs) Get(ctx context.Context) error {
+// Get downloads and builds what is missing. say is told when a library of the
+// engine has to be installed.
+func (p Programs) Get(ctx context.Context, say func(format string, args ...any)) error {
+	libraries := debian.Packages{Files: map[string]string{"libdevmapper1.02.1": "/usr/share/doc/libdevmapper1.02.1/copyright"}, Say: say}
+	if len(libraries.Missing()) > 0 {
+		if err := libraries.Start(ctx); err != nil {
+			return err
+		}
+	}
 	for _, name := range []string{"docker.io", "debootstrap"} {
+		if _, err := os.Stat(p.folder(name)); err == nil {
+			continue
+		}
 		if err := p.unpack(ctx, name); err != nil {
 			return err
 		}
@@ -31,15 +44,14 @@ func (p Programs) Get(ctx context.Context) error {
 // unpack unpacks a Debian package into a folder of its own.
 func (p Programs) unpack(ctx context.Context, name string) error {
 	folder := p.folder(name)
-	if _, err := os.Stat(folder); err == nil {
-		return nil
-	}
 	part := folder + ".part"
-	if err := os.MkdirAll(part, 0o755); err != nil {
+	if err := errors.Join(os.RemoveAll(part), os.MkdirAll(part, 0o755)); err != nil {
 		return fmt.Errorf("unpack %q: %w", name, err)
 	}
-	if err := command(ctx, part, nil, "apt-get", "--quiet", "--quiet", "download", name); err != nil {
-		return err
+	for _, action := range [][]string{{"update"}, {"download", name}} {
+		if err := command(ctx, part, nil, "apt-get", append([]string{"--quiet", "--quiet"}, action...)...); err != nil {
+			return err
+		}
 	}
 	archives, err := filepath.Glob(filepath.Join(part, "*.deb"))
 	if err != nil || len(archives) != 1 {
