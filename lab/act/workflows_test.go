@@ -239,16 +239,3 @@ func resumed(t *testing.T, b *bench) {
 	ended(t, log, success, true, "Rotated")
 	rotated(t, p, id)
 }
-
-// ended compares how a run ended, and looks for texts in the summary.
-func ended(t *testing.T, log Log, got, want bool, summary ...string) {
-	t.Helper()
-	if got != want {
-		t.Errorf("the run ended with success %t: %v", got, log.Results())
-	}
-	for _, text := range summary {
-		if !strings.Contains(log.Summaries(), text) {
-			t.Errorf("the summary does not hold %q", text)
-		}
-	}
-}
