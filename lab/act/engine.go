@@ -5,6 +5,7 @@ package act
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/pgrotate/pgrotate/lab/process"
 )
@@ -58,7 +61,17 @@ func (e Engine) Start(ctx context.Context) error {
 }
 
 // Stop ends the engine and all its containers.
-func (e Engine) Stop(ctx context.Context) error { return e.process().Stop(ctx) }
+func (e Engine) Stop(ctx context.Context) error {
+	if err := e.process().Stop(ctx); err != nil {
+		return err
+	}
+	// The engine leaves the handle of the host's network mounted.
+	err := unix.Unmount(filepath.Join(e.Folder, "run/netns/default"), unix.MNT_DETACH)
+	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) { // EINVAL: it is not mounted
+		return fmt.Errorf("unmount the network of dockerd: %w", err)
+	}
+	return nil
+}
 
 // Docker runs the client and returns what it prints.
 func (e Engine) Docker(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
