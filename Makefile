@@ -1,4 +1,4 @@
-.PHONY: demo test test-alone test-here bench crash faults mutants fuzz lab lab-down lab-status
+.PHONY: demo test test-alone test-here act bench crash faults mutants fuzz lab lab-down lab-status
 
 # Where `make lab` writes what the tests need to know.
 LAB := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pgrotate-lab/lab.json
@@ -31,7 +31,7 @@ test-here:
 	cd lab && $(RUN) rest
 	go test -race -shuffle=on -p 1 -timeout 45m $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | sed -n 's,^\([^ ]*\) .*/internal/labtest.*,\1,p')
 	cd lab && $(RUN) up
-	cd lab && go test -race -shuffle=on -p 1 $$(go list ./... | grep -v -e /rehearsal -e /crash -e /leak)
+	cd lab && go test -race -shuffle=on -p 1 $$(go list ./... | grep -v -e /rehearsal -e /crash -e /leak -e '/act$$')
 	cd lab && go test -race -count=1 -v ./rehearsal
 	cd lab && $(RUN) rest
 	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v -timeout 60m ./leak ./crash
@@ -41,6 +41,14 @@ test-here:
 bench: export PGROTATE_LAB = $(LAB)
 bench: lab
 	cd lab && CGO_ENABLED=0 go test $(LEAN) -run '^$$' -bench . -benchtime 1x ./bench
+
+# The workflows of README and .github/workflows as GitHub would run them, with the
+# real Dockerfile. The first time it makes images for some minutes.
+act: export PGROTATE_LAB = $(LAB)
+act: lab
+	cd lab && $(RUN) rest
+	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v -timeout 90m ./act
+	cd lab && $(RUN) up
 
 # Nothing is lost, in every case: kills and cuts at every request and byte,
 # outages, races, stopped processes, leaks. Hours; `make test` has a part of it.
