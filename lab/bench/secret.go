@@ -27,7 +27,14 @@ func watchSecret(ctx context.Context, lab labtest.Lab) (absent func() time.Durat
 		return nil, fmt.Errorf("connect to the cluster: %w", err)
 	}
 	one := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", platform.Secret).String()}
-	events, err := client.CoreV1().Secrets(lab.Namespace).Watch(ctx, one)
+	secrets := client.CoreV1().Secrets(lab.Namespace)
+	list, err := secrets.List(ctx, one)
+	if err != nil {
+		return nil, fmt.Errorf("find the Secret: %w", err)
+	}
+	// From the list's version: a watch without one begins when the server gets to it.
+	one.ResourceVersion = list.ResourceVersion
+	events, err := secrets.Watch(ctx, one)
 	if err != nil {
 		return nil, fmt.Errorf("watch the Secret: %w", err)
 	}
