@@ -29,7 +29,7 @@ func (f Figures) String() string {
   refused logins               %d within %s, the report tells %s
   peak memory                  %.1f MiB (goal: under 60 MiB)
   image, compressed            %.1f MB (goal: under 15 MB)
-`, f.Total, f.Total-f.Slowest, f.Refused, f.Seen, f.Window, float64(f.Memory)/mib, float64(f.Image)/1e6)
+`, f.Total, f.Total-f.Slowest, f.Refused, f.Seen.Round(time.Millisecond), f.Window, float64(f.Memory)/mib, float64(f.Image)/1e6)
 }
 
 // authorities is the other file of the image.
