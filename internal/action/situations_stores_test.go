@@ -1,6 +1,7 @@
 package action_test
 
 import (
+	"fmt"
 	"net/url"
 	"strconv"
 	"time"
@@ -142,7 +143,9 @@ func trusting(st *stage) {
 func pooled(st *stage) {
 	u, err := url.Parse(st.Superuser)
 	st.must(err)
-	u.Host, u.RawQuery = "127.0.0.1:"+labtest.Pooler(st.T, st.Superuser), "sslmode=disable"
+	password, _ := u.User.Password()
+	pooler := labtest.StartPooler(st.T, u, "pool_mode = transaction\nserver_tls_sslmode = prefer", fmt.Sprintf("%q %q\n", u.User.Username(), password))
+	u.Host, u.RawQuery = "127.0.0.1:"+pooler.Port, "sslmode=disable"
 	st.give("postgres-url=" + u.String())
 }
 

@@ -32,16 +32,8 @@ var (
 	_ rotation.Addresses  = (*kube.Addresses)(nil)
 	_ rotation.Refusals   = serverLog{}
 	_ rotation.Health     = (*kube.Health)(nil)
-	_ rotation.Lock       = (*postgres.Database)(nil)
-	_ rotation.Database   = (*postgres.Database)(nil)
-	_ rotation.Lockout    = (*postgres.Database)(nil)
 	_ rotation.Twins      = (*postgres.Database)(nil)
 	_ rotation.Retirement = (*postgres.Database)(nil)
-	_ rotation.Journal    = (*kube.Journal)(nil)
-	_ rotation.Served     = (*kube.Served)(nil)
-	_ rotation.Workload   = (*kube.Workload)(nil)
-	_ rotation.Copy       = (*kube.Copy)(nil)
-	_ rotation.Copy       = (*github.Secret)(nil)
 )
 
 // targets are the clients of one run, made of its inputs.

@@ -3,6 +3,7 @@ package labtest
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"os"
@@ -15,32 +16,26 @@ import (
 	"testing"
 )
 
-// Pooler starts PgBouncer before the server of that URL, which it knows the user
-// of, and returns its port.
-func Pooler(t testing.TB, server string) (port string) {
+// Pooler is a PgBouncer that one test has to itself.
+type Pooler struct {
+	Folder string // its user list is the file users there
+	Port   string // of 127.0.0.1
+}
+
+// StartPooler starts PgBouncer before a server until the test has ended. users is
+// its user list, settings are lines of its section [pgbouncer].
+func StartPooler(t testing.TB, server *url.URL, settings, users string) Pooler {
 	t.Helper()
-	place, err := url.Parse(server)
-	if err != nil {
-		t.Fatal(err)
-	}
 	program, err := exec.LookPath("pgbouncer")
 	if err != nil {
-		t.Fatalf("the lab needs PgBouncer: %v", err)
+		t.Fatalf("PgBouncer is missing, Debian's package pgbouncer: %v", err)
 	}
 	folder, identity := unprivileged(t)
-	port = FreePort(t)
-	password, _ := place.User.Password()
-	write := func(name, text string) string {
-		path := filepath.Join(folder, name)
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	users := write("users", fmt.Sprintf("%q %q\n", place.User.Username(), password))
-	settings := write("bouncer.ini", fmt.Sprintf("[databases]\n* = host=%s port=%s\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %s\nauth_type = scram-sha-256\nauth_file = %s\n"+
-		"unix_socket_dir =\npool_mode = transaction\nserver_tls_sslmode = prefer\n", place.Hostname(), place.Port(), port, users))
-	command := exec.Command(program, settings)
+	p := Pooler{Folder: folder, Port: FreePort(t)}
+	list := p.Write(t, "users", users)
+	ini := p.Write(t, "bouncer.ini", fmt.Sprintf("[databases]\n* = host=%s port=%s\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %s\nauth_type = scram-sha-256\nauth_file = %s\n"+
+		"unix_socket_dir =\n%s\n", server.Hostname(), server.Port(), p.Port, list, settings))
+	command := exec.Command(program, ini)
 	command.SysProcAttr = &syscall.SysProcAttr{Credential: identity, Pdeathsig: syscall.SIGKILL}
 	said, err := command.StderrPipe()
 	if err != nil {
@@ -52,11 +47,22 @@ func Pooler(t testing.TB, server string) (port string) {
 	t.Cleanup(func() { _ = command.Process.Kill(); _ = command.Wait() })
 	for lines := bufio.NewScanner(said); lines.Scan(); {
 		if strings.Contains(lines.Text(), "process up") {
-			return port
+			go func() { _, _ = io.Copy(io.Discard, said) }() // so that the pipe does not fill
+			return p
 		}
 	}
 	t.Fatal("PgBouncer did not come up")
-	return ""
+	return p
+}
+
+// Write writes a file that PgBouncer may read, and returns its path.
+func (p Pooler) Write(t testing.TB, name, text string) (path string) {
+	t.Helper()
+	path = filepath.Join(p.Folder, name)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // unprivileged returns a folder of its own for a program that refuses to be root.

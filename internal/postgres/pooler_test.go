@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"net"
 	"net/url"
 	"strings"
 	"testing"
@@ -28,7 +27,7 @@ func TestPoolerIsRefused(t *testing.T) {
 
 func throughBouncer(t *testing.T, f *fixture) func(*Config) {
 	super := f.superuser()
-	port := newBouncer(t, f.url, "pool_mode = transaction\nserver_tls_sslmode = prefer", listed(super.User, super.Password)).port
+	port := newBouncer(t, f.url, "pool_mode = transaction\nserver_tls_sslmode = prefer", listed(super.User, super.Password)).Port
 	return func(c *Config) {
 		place, err := url.Parse(c.URL.Reveal())
 		if err != nil {
@@ -159,18 +158,4 @@ func asksTheServer(t *testing.T, r *rotated) {
 	r.set(r.former)
 	b.refuses(r.next, byBouncer)
 	b.opens(r.former)
-}
-
-// freePort is a port of 127.0.0.1 that nothing listens on.
-func freePort(t *testing.T) string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }

@@ -66,7 +66,7 @@ func prepare(t *testing.T) *server {
 	if err := os.Chown(base, uid, gid); err != nil {
 		t.Fatal(err)
 	}
-	return &server{T: t, folder: filepath.Join(base, "data"), port: freePort(t), owner: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	return &server{T: t, folder: filepath.Join(base, "data"), port: labtest.FreePort(t), owner: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
 }
 
 func (s *server) command(name string, args ...string) *exec.Cmd {
