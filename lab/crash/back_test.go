@@ -30,7 +30,7 @@ func (s *suite) wayBack(t *testing.T, m mode) {
 	for _, c := range s.turned(t, m) {
 		all = append(all, turn{c})
 	}
-	f := spread(s, t, true, part(s, all, 5, func(turn) bool { return false }), func(b *Bench, c turn) outcome {
+	f := spread(s, t, kind{m.name, true}, part(s, all, 5, func(turn) bool { return false }), func(b *Bench, c turn) outcome {
 		before, err := b.Look()
 		if err != nil {
 			return outcome{err: err}
@@ -50,7 +50,7 @@ func (s *suite) wayBack(t *testing.T, m mode) {
 // rotation; one resume ends it.
 func (s *suite) undo(t *testing.T) {
 	rollback := mode{name: "rollback", inputs: map[string]string{"INPUT_COMMAND": "rollback"}}
-	f := spread(s, t, true, part(s, moments(rollback, s.undisturbed(t, rollback, true)), 8, at.wrote), func(b *Bench, c at) outcome {
+	f := spread(s, t, kind{rollback.name, true}, part(s, moments(rollback, s.undisturbed(t, rollback, true)), 8, at.wrote), func(b *Bench, c at) outcome {
 		if o := rotated(b, at{mode: modes()[0]}); o.err != nil {
 			return o
 		}
@@ -68,12 +68,13 @@ func refuse(b *Bench) {
 // turned are the moments from when the journal says that the rotation goes
 // back. One that is killed before it goes forward again.
 func (s *suite) turned(t *testing.T, m mode) []at {
-	b := s.bench(t.Context(), t, true)
+	b := s.borrow(t, kind{m.name, true})
 	if b == nil {
 		t.FailNow()
 	}
 	refuse(b)
 	all := moments(m, s.requests(t, b, m, 1))
+	s.giveBack(kind{m.name, true}, b)
 	refused := slices.IndexFunc(all, func(c at) bool { return strings.HasPrefix(c.name, "github PUT ") && c.moment == proxy.After })
 	if refused < 0 {
 		return nil

@@ -49,7 +49,7 @@ func (s *suite) cut(t *testing.T) {
 					all = append(all, cut{m, r.Name(), n})
 				}
 			}
-			f := spread(s, t, false, part(s, all, 12, func(cut) bool { return false }), severed)
+			f := spread(s, t, kind{m.name, false}, part(s, all, 12, func(cut) bool { return false }), severed)
 			fmt.Fprintf(os.Stdout, "cut, %s, at each of %d bytes: %s\n", m.name, len(all), f)
 		})
 	}
@@ -103,7 +103,7 @@ func (s *suite) outage(t *testing.T) {
 					all = append(all, outage{c, proxy.Reset}, outage{c, proxy.Hole})
 				}
 			}
-			f := spread(s, t, false, part(s, all, 4, func(outage) bool { return false }), unplugged)
+			f := spread(s, t, kind{m.name, false}, part(s, all, 4, func(outage) bool { return false }), unplugged)
 			fmt.Fprintf(os.Stdout, "outage, %s: %s\n", m.name, f)
 		})
 	}

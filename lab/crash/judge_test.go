@@ -10,7 +10,7 @@ import (
 
 // judge breaks what the proofs look at: a judge that sees nothing proves nothing.
 func (s *suite) judge(t *testing.T) {
-	b := s.bench(t.Context(), t, false)
+	b := s.bench(t, false)
 	if b == nil {
 		t.FailNow()
 	}

@@ -40,7 +40,7 @@ func (s *suite) kill(t *testing.T) {
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
 			cases := part(s, moments(m, s.undisturbed(t, m, true)), 20, at.wrote)
-			f := spread(s, t, true, cases, killed)
+			f := spread(s, t, kind{m.name, true}, cases, killed)
 			fmt.Fprintf(os.Stdout, "kill, %s: %s\n", m.name, f)
 		})
 	}
@@ -49,15 +49,16 @@ func (s *suite) kill(t *testing.T) {
 // undisturbed are the requests of a rotation that meets no fault. They are the
 // same at each one, so that one is made.
 func (s *suite) undisturbed(t *testing.T, m mode, pods bool) []proxy.Request {
-	name := fmt.Sprint(m.name, pods)
-	if s.atRest[name] == nil {
-		b := s.bench(t.Context(), t, pods)
+	k := kind{m.name, pods}
+	if s.atRest[k] == nil {
+		b := s.borrow(t, k)
 		if b == nil {
 			t.FailNow()
 		}
-		s.atRest[name] = s.requests(t, b, m, 0)
+		s.atRest[k] = s.requests(t, b, m, 0)
+		s.giveBack(k, b)
 	}
-	return s.atRest[name]
+	return s.atRest[k]
 }
 
 // requests runs a rotation that ends with the exit code, and returns its requests.

@@ -52,7 +52,7 @@ func lostAnswer(name string) func(*Bench) *proxy.Fault {
 // at the command lines of all processes, at each request, and looks for secrets
 // in all that they leave. That the search can find is shown in the package leak.
 func (s *suite) leak(t *testing.T) {
-	f := spread(s, t, false, part(s, endings(), len(endings()), func(ending) bool { return true }), watched)
+	f := spread(s, t, kind{"planned", false}, part(s, endings(), len(endings()), func(ending) bool { return true }), watched)
 	fmt.Fprintf(os.Stdout, "leak: %s\n", f)
 }
 

@@ -46,7 +46,7 @@ func (s *suite) race(t *testing.T) {
 		for n := range 50 {
 			rounds = append(rounds, round{n + 1, r.planned, r.alarm})
 		}
-		f := spread(s, t, false, part(s, rounds, 3, func(round) bool { return false }), raced)
+		f := spread(s, t, kind{"planned", false}, part(s, rounds, 3, func(round) bool { return false }), raced)
 		fmt.Fprintf(os.Stdout, "race, %d at once, with an emergency: %t: %s\n", r.all(), r.alarm, f)
 	}
 }

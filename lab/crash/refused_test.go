@@ -51,7 +51,7 @@ func TestAlternateRefusesNobody(t *testing.T) {
 
 // crowd is a bench with three workloads of two pods that log in so often.
 func (s *suite) crowd(t *testing.T, every string) *Bench {
-	b := s.bench(t.Context(), t, false)
+	b := s.bench(t, false)
 	if b == nil {
 		return nil
 	}

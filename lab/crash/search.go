@@ -34,14 +34,17 @@ func (b *Bench) search(place, text string) {
 	b.hits = append(b.hits, b.secrets.In(place, text)...)
 }
 
-// Leaks looks for secrets also in what the servers have logged and stored since
-// the bench was made, and returns a line for each, and how many texts were searched.
+// Leaks looks for secrets also in what the servers have logged and stored, and
+// returns a line for each, and how many texts were searched, since it was called
+// before.
 func (b *Bench) Leaks() (hits []string, searched int, err error) {
 	texts, err := b.places.Left(b.ctx)
 	for _, text := range texts {
 		b.search(text.Place, text.Text)
 	}
-	return b.hits, b.searched, err
+	hits, searched = b.hits, b.searched
+	b.hits, b.searched = nil, 0
+	return hits, searched, err
 }
 
 // unmasked leaves out what the runner takes out of the output itself.

@@ -1,7 +1,6 @@
 package crash
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -37,28 +36,38 @@ func TestNothingIsLost(t *testing.T) {
 	s := newSuite(t)
 	t.Run("judge", s.judge)
 	t.Run("kill", s.kill)
+	t.Run("back", s.back)
+	t.Run("undo", s.undo)
+	t.Run("zombie", s.zombie)
 	t.Run("cut", s.cut)
 	t.Run("outage", s.outage)
 	t.Run("race", s.race)
-	t.Run("zombie", s.zombie)
-	t.Run("back", s.back)
-	t.Run("undo", s.undo)
 	t.Run("leak", s.leak)
 }
 
 // suite is what all cases share.
 type suite struct {
+	t       *testing.T // the whole: benches outlive the part that made them
 	lab     labtest.Lab
 	program string
 	folder  string
 	whole   bool
 	only    string
-	atRest  map[string][]proxy.Request // of rotations that met no fault
+	atRest  map[kind][]proxy.Request // of rotations that met no fault
+
+	mu   sync.Mutex
+	free map[kind][]*Bench // nobody works on them, and no case has failed there
+}
+
+// kind is what a bench is used for: its first rotations are of one mode.
+type kind struct {
+	mode string
+	pods bool
 }
 
 func newSuite(t *testing.T) *suite {
-	s := &suite{lab: labtest.Open(t), folder: t.TempDir(), whole: os.Getenv("PGROTATE_CRASH") == "whole", only: os.Getenv("PGROTATE_CASE"),
-		atRest: map[string][]proxy.Request{}}
+	s := &suite{t: t, lab: labtest.Open(t), folder: t.TempDir(), whole: os.Getenv("PGROTATE_CRASH") == "whole", only: os.Getenv("PGROTATE_CASE"),
+		atRest: map[kind][]proxy.Request{}, free: map[kind][]*Bench{}}
 	var err error
 	if s.program, err = program.Build(t.Context(), "../..", s.folder); err != nil {
 		t.Fatal(err)
@@ -85,9 +94,14 @@ func part[C fmt.Stringer](s *suite, cases []C, n int, must func(C) bool) []C {
 	if s.whole || s.only != "" {
 		return chosen
 	}
-	left := min(max(0, n-len(chosen)), len(rest))
-	for i := range left {
-		chosen = append(chosen, rest[i*len(rest)/left])
+	return append(chosen, evenly(rest, n-len(chosen))...)
+}
+
+// evenly chooses n of the cases, or all, at even distances.
+func evenly[C any](cases []C, n int) (chosen []C) {
+	n = min(max(0, n), len(cases))
+	for i := range n {
+		chosen = append(chosen, cases[i*len(cases)/n])
 	}
 	return chosen
 }
@@ -95,13 +109,13 @@ func part[C fmt.Stringer](s *suite, cases []C, n int, must func(C) bool) []C {
 // benches is how many cases are tried at once.
 const benches = 4
 
-// bench makes a bench that is removed at the end of the test, after a first
-// rotation: the journal is there.
-func (s *suite) bench(ctx context.Context, t *testing.T, pods bool) *Bench {
-	b, err := NewBench(ctx, s.lab, s.program, s.folder, pods)
-	t.Cleanup(func() {
+// bench makes a bench that is removed at the end of all, after a first rotation:
+// the journal is there.
+func (s *suite) bench(t *testing.T, pods bool) *Bench {
+	b, err := NewBench(s.t.Context(), s.lab, s.program, s.folder, pods)
+	s.t.Cleanup(func() {
 		if err := b.Close(); err != nil {
-			t.Errorf("remove %s: %v", b.Name, err)
+			s.t.Errorf("remove %s: %v", b.Name, err)
 		}
 	})
 	if err != nil {
@@ -115,9 +129,27 @@ func (s *suite) bench(ctx context.Context, t *testing.T, pods bool) *Bench {
 	return b
 }
 
+// borrow returns a bench that is free, or a new one; giveBack makes it free.
+func (s *suite) borrow(t *testing.T, k kind) *Bench {
+	s.mu.Lock()
+	if free := s.free[k]; len(free) > 0 {
+		s.free[k] = free[1:]
+		s.mu.Unlock()
+		return free[0]
+	}
+	s.mu.Unlock()
+	return s.bench(t, k.pods)
+}
+
+func (s *suite) giveBack(k kind, b *Bench) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free[k] = append(s.free[k], b)
+}
+
 // spread tries all cases, several at once, and counts. A bench on which a case
 // has failed is not used again.
-func spread[C fmt.Stringer](s *suite, t *testing.T, pods bool, cases []C, try func(*Bench, C) outcome) *figures {
+func spread[C fmt.Stringer](s *suite, t *testing.T, k kind, cases []C, try func(*Bench, C) outcome) *figures {
 	f := &figures{began: time.Now()}
 	if len(cases) == 0 && s.only == "" {
 		t.Error("there is no case")
@@ -130,7 +162,7 @@ func spread[C fmt.Stringer](s *suite, t *testing.T, pods bool, cases []C, try fu
 	var wg sync.WaitGroup
 	for range min(benches, len(cases)) {
 		wg.Go(func() {
-			b := s.bench(t.Context(), t, pods)
+			b := s.borrow(t, k)
 			for c := range queue {
 				if b == nil || t.Context().Err() != nil {
 					t.Errorf("not tried: %s", c)
@@ -140,11 +172,13 @@ func spread[C fmt.Stringer](s *suite, t *testing.T, pods bool, cases []C, try fu
 				f.add(o)
 				if o.err != nil {
 					t.Errorf("%v\nagain: PGROTATE_CASE=%q go test -count=1 -run %s ./crash\n%s", o.err, c, t.Name(), o.said)
-					b = s.bench(t.Context(), t, pods)
+					f.leaked(t, b)
+					b = s.borrow(t, k)
 				}
 			}
 			if b != nil {
 				f.leaked(t, b)
+				s.giveBack(k, b)
 			}
 		})
 	}

@@ -1,6 +1,7 @@
 package leak
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -20,7 +21,7 @@ import (
 // writes itself: in what the servers log and store.
 type Places struct {
 	platform *fixture.Platform
-	logs     map[string]int64 // where each file ended when Watch was called
+	logs     map[string]int64 // up to where each file counts as read
 	mu       sync.Mutex
 	session  *pgx.Conn // nil: none yet
 }
@@ -47,7 +48,7 @@ type Text struct{ Place, Text string }
 
 // Left is everything that stays after a run: annotations of the Secret, the
 // journal and the pod templates, events, the server's statistics of statements,
-// and what the servers have logged since Watch.
+// and what the servers have logged since Watch or the last call.
 func (w *Places) Left(ctx context.Context) ([]Text, error) {
 	texts, err := w.objects(ctx)
 	if err != nil {
@@ -59,10 +60,11 @@ func (w *Places) Left(ctx context.Context) ([]Text, error) {
 	}
 	texts = append(texts, Text{"pg_stat_statements", statements})
 	for path, from := range w.logs {
-		text, err := tail(path, from)
+		text, err := readLines(path, from)
 		if err != nil {
 			return nil, err
 		}
+		w.logs[path] = from + int64(len(text))
 		texts = append(texts, Text{filepath.Base(path), text})
 	}
 	return texts, nil
@@ -151,7 +153,8 @@ func (w *Places) Close(ctx context.Context) error {
 	return w.session.Close(ctx)
 }
 
-func tail(path string, from int64) (string, error) {
+// readLines reads a file up to the end of a line.
+func readLines(path string, from int64) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return "", err
@@ -161,7 +164,7 @@ func tail(path string, from int64) (string, error) {
 		return "", err
 	}
 	text, err := io.ReadAll(file)
-	return string(text), err
+	return string(text[:bytes.LastIndexByte(text, '\n')+1]), err
 }
 
 // commandLines reads those of all processes; one that has ended meanwhile has none.
