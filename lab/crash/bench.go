@@ -43,6 +43,7 @@ type Bench struct {
 	folder   string   // of all runs
 	pods     []string // its workloads
 	runs     int
+	closed   bool
 	direct   map[string]string // inputs that lead to the servers
 	through  map[string]string // inputs that lead to the proxy
 	places   *leak.Places
@@ -87,8 +88,12 @@ func (b *Bench) Add(name string, replicas int32, environment ...corev1.EnvVar) e
 	return b.Deploy(name, replicas, environment...)
 }
 
-// Close removes all that the bench has made.
+// Close removes all that the bench has made, once.
 func (b *Bench) Close() error {
+	if b.closed {
+		return nil
+	}
+	b.closed = true
 	var err error
 	if b.places != nil {
 		err = b.places.Close(context.WithoutCancel(b.ctx))
@@ -113,7 +118,8 @@ func (b *Bench) address() (err error) {
 	if err := rest.LoadTLSFiles(b.Config); err != nil {
 		return err
 	}
-	if b.direct["INPUT_KUBECONFIG"], err = b.kubeconfig(b.Config.Host, b.Config.CAData); err != nil {
+	b.secrets.Add("the administrator's client key", string(b.Config.KeyData))
+	if b.direct["INPUT_KUBECONFIG"], err = kubeconfig(b.Config.Host, b.Config.CAData, b.Name, &api.AuthInfo{Token: b.Account}); err != nil {
 		return err
 	}
 	b.through = maps.Clone(b.direct)
@@ -140,7 +146,7 @@ func (b *Bench) detour(admin *url.URL) error {
 		return err
 	}
 	server, ca := b.Proxy.HTTP("kubernetes", cluster, transport)
-	if b.through["INPUT_KUBECONFIG"], err = b.kubeconfig(server, ca); err != nil {
+	if b.through["INPUT_KUBECONFIG"], err = kubeconfig(server, ca, b.Name, &api.AuthInfo{Token: b.Account}); err != nil {
 		return err
 	}
 	github, err := url.Parse(b.API.URL)
@@ -151,12 +157,17 @@ func (b *Bench) detour(admin *url.URL) error {
 	return nil
 }
 
-// kubeconfig has the token of the service account.
-func (b *Bench) kubeconfig(server string, ca []byte) (string, error) {
+// keyed is a kubeconfig with the administrator's client key, which leads to the
+// server.
+func (b *Bench) keyed() (string, error) {
+	return kubeconfig(b.Config.Host, b.Config.CAData, b.Name, &api.AuthInfo{ClientCertificateData: b.Config.CertData, ClientKeyData: b.Config.KeyData})
+}
+
+func kubeconfig(server string, ca []byte, namespace string, user *api.AuthInfo) (string, error) {
 	c := api.NewConfig()
 	c.Clusters["lab"] = &api.Cluster{Server: server, CertificateAuthorityData: ca}
-	c.AuthInfos["pgrotate"] = &api.AuthInfo{Token: b.Account}
-	c.Contexts["lab"] = &api.Context{Cluster: "lab", AuthInfo: "pgrotate", Namespace: b.Name}
+	c.AuthInfos["pgrotate"] = user
+	c.Contexts["lab"] = &api.Context{Cluster: "lab", AuthInfo: "pgrotate", Namespace: namespace}
 	c.CurrentContext = "lab"
 	text, err := clientcmd.Write(*c)
 	return string(text), err

@@ -18,21 +18,23 @@ type ending struct {
 	inputs map[string]string
 	code   int
 	fault  func(*Bench) *proxy.Fault // nil: none
+	key    bool                      // the kubeconfig has a client key, no token
 }
 
 func (e ending) String() string { return "ends with " + e.name }
 
 func endings() []ending {
 	return []ending{
-		{"a plan", map[string]string{"INPUT_COMMAND": "plan"}, 0, nil},
-		{"a rotation", nil, 0, nil},
-		{"a rotation on GitHub", map[string]string{"GITHUB_ACTIONS": "true"}, 0, nil},
-		{"nothing to resume", map[string]string{"INPUT_COMMAND": "resume"}, 0, nil},
-		{"an input that is no good", map[string]string{"INPUT_TIMEOUT": "soon"}, 2, nil},
-		{"an address that is no good", map[string]string{"INPUT_POSTGRES_URL": "postgres://%zz"}, 2, nil},
-		{"a refusal by GitHub", nil, 1, func(b *Bench) *proxy.Fault { refuse(b); return nil }},
-		{"a refusal by the database", nil, 1, unauthorized},
-		{"a lost answer of the database", nil, 0, lostAnswer("postgres COMMIT #1")},
+		{name: "a plan", inputs: map[string]string{"INPUT_COMMAND": "plan"}},
+		{name: "a rotation"},
+		{name: "a rotation with a client key", key: true},
+		{name: "a rotation on GitHub", inputs: map[string]string{"GITHUB_ACTIONS": "true"}},
+		{name: "nothing to resume", inputs: map[string]string{"INPUT_COMMAND": "resume"}},
+		{name: "an input that is no good", inputs: map[string]string{"INPUT_TIMEOUT": "soon"}, code: 2},
+		{name: "an address that is no good", inputs: map[string]string{"INPUT_POSTGRES_URL": "postgres://%zz"}, code: 2},
+		{name: "a refusal by GitHub", code: 1, fault: func(b *Bench) *proxy.Fault { refuse(b); return nil }},
+		{name: "a refusal by the database", code: 1, fault: unauthorized},
+		{name: "a lost answer of the database", fault: lostAnswer("postgres COMMIT #1")},
 	}
 }
 
@@ -56,6 +58,16 @@ func (s *suite) leak(t *testing.T) {
 	fmt.Fprintf(os.Stdout, "leak: %s\n", f)
 }
 
+// with are the inputs of a run; one with a client key goes straight to the
+// cluster, which sees it only there.
+func (e ending) with(b *Bench) (map[string]string, error) {
+	if !e.key {
+		return e.inputs, nil
+	}
+	config, err := b.keyed()
+	return map[string]string{"INPUT_KUBECONFIG": config}, err
+}
+
 func watched(b *Bench, e ending) outcome {
 	var mu sync.Mutex
 	looks := 0
@@ -76,7 +88,11 @@ func watched(b *Bench, e ending) outcome {
 	}
 	b.Proxy.Begin(fault)
 	began := time.Now()
-	run, err := b.Start(b.through, e.inputs)
+	inputs, err := e.with(b)
+	if err != nil {
+		return outcome{err: err}
+	}
+	run, err := b.Start(b.through, inputs)
 	if err != nil {
 		return outcome{err: err}
 	}

@@ -25,7 +25,8 @@ func modes() []mode {
 	return []mode{
 		{"planned", nil, "postgres SELECT pg_advisory_lock"},
 		{"alternate", map[string]string{"INPUT_STRATEGY": "alternate"}, "postgres SELECT pg_advisory_lock"},
-		{"emergency", map[string]string{"INPUT_MODE": "emergency", "INPUT_REASON": "a proof"}, "kubernetes PUT secrets/postgres-credentials-rotation"},
+		// As on GitHub, where masks and groups are commands in the output.
+		{"emergency", map[string]string{"INPUT_MODE": "emergency", "INPUT_REASON": "a proof", "GITHUB_ACTIONS": "true"}, "kubernetes PUT secrets/postgres-credentials-rotation"},
 	}
 }
 
