@@ -31,11 +31,11 @@ func (t *Tunnel) Log(ctx context.Context, since time.Time) (lines string, whole 
 func (c *Cluster) log(ctx context.Context, namespace, pod string, opts *corev1.PodLogOptions) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	raw, err := c.core.Get().Namespace(namespace).Resource("pods").Name(pod).SubResource("log").VersionedParams(opts, c.codec).Do(ctx).Raw()
-	if err != nil {
+	answer := c.core.Get().Namespace(namespace).Resource("pods").Name(pod).SubResource("log").VersionedParams(opts, c.codec).Do(ctx)
+	if err := answer.Error(); err != nil { // Raw alone does not say why
 		return nil, c.failed(fmt.Sprintf("read the log of pod %q", pod), err, rule{namespace: namespace, resource: "pods/log", verbs: []string{"get"}})
 	}
-	return raw, nil
+	return answer.Raw()
 }
 
 // after returns the lines of a log that are stamped with since or later, without

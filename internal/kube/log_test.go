@@ -82,7 +82,7 @@ func TestLogOfAPod(t *testing.T) {
 	_, _, err := openTunnel(t, admin, "absent").Log(t.Context(), time.Now())
 	wantFailure(t, err, missing, "absent")
 	_, _, err = openTunnel(t, as(t, admin, get), "talker").Log(t.Context(), time.Now())
-	if f := wantFailure(t, err, refused, "talker"); !strings.Contains(f.hint, `"pods/log"`) {
+	if f := wantFailure(t, err, refused, `cannot get resource "pods/log"`); !strings.Contains(f.hint, `"pods/log"`) {
 		t.Errorf("hint %q", f.hint)
 	}
 }
