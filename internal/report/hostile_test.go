@@ -76,6 +76,16 @@ func TestSummaryMentionsNobody(t *testing.T) {
 	}
 }
 
+func TestSummaryLinksToNothingButPages(t *testing.T) {
+	meta := usual
+	for address, want := range map[string]bool{"https://ghe.example/acme/shop/actions/runs/1": true, "javascript:alert(1)": false, "data:text/html,x": false} {
+		meta.RunURL = address
+		if got := strings.Contains(Summary(hostileCase(), meta), `<a href="`+address+`">`); got != want {
+			t.Errorf("%q is a link: %v", address, got)
+		}
+	}
+}
+
 func TestTerminalHoldsNoCommandAndFitsTheScreen(t *testing.T) {
 	for name, res := range allCases() {
 		for line := range strings.Lines(Terminal(res, usual)) {

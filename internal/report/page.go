@@ -52,7 +52,7 @@ const (
 	good               // a result
 	bad                // a result
 	aside              // a result that says that nothing was done
-	link               // an address
+	link               // the address of a page, http or https
 )
 
 // limits keep a page readable and below what GitHub accepts.
