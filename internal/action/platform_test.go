@@ -20,3 +20,5 @@ func (p *platform) unchanged() error { return p.Unchanged(p.before) }
 func (p *platform) restored() error { return p.Restored(p.before) }
 
 func (p *platform) consistent() error { return p.Consistent() }
+
+func (p *platform) replayed() error { return p.Replayed() }

@@ -55,7 +55,7 @@ func TestInputs(t *testing.T) {
 //	restored                       every byte is back
 //	consistent                     all places hold one password that works, and the journal is closed
 //	alter PASSWORD                 somebody changes the role's password in the database
-//	accepts|refuses PASSWORD [ROLE] what the database says to it; the role is $ROLE unless it is named
+//	accepts|refuses PASSWORD [ROLE [ADDRESS]] what the database says to it, and to a client at an address of this machine; the role is $ROLE unless it is named
 //	serves ROLE                    the served Secret has this user name
 //	ready NAME                     the Deployment has ready pods of its newest template only
 //	alone NAME                     and no pod from before is left
@@ -64,6 +64,11 @@ func TestInputs(t *testing.T) {
 //	label NAME=VALUE               put a label on the served Secret
 //	github METHOD STATUS [TIMES]   GitHub answers so from now on, or so many times
 //	trust                          move to the server that asks nobody for a password
+//	pod                            move to a server that runs in the pod postgres-0 of the namespace, on the node with the address $NODE
+//	standby DELAY                  give that server a standby that replays so much later, at the host:port $STANDBY
+//	replay pause|resume            let it replay, or not
+//	replayed                       it has the password of the primary
+//	account [RESOURCE]             go on as a service account with no more rights than the documentation asks for, and none to the resource
 //	killed N METHOD PATH           run pgrotate and kill it at its Nth such request to the API server
 //	held N METHOD PATH             run pgrotate in the background and stop it there
 //	released CODE                  let it go on and wait for its exit code
@@ -113,7 +118,7 @@ func scenarioCommands() map[string]func(*testscript.TestScript, bool, []string) 
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"exits": exits, "deploy": deploy, "alter": alter, "remember": remember, "unchanged": judged((*platform).unchanged), "restored": judged((*platform).restored),
 		"consistent": judged((*platform).consistent), "accepts": login(true), "refuses": login(false), "serves": serves, "ready": ready, "alone": alone, "mark": mark,
-		"secret": addKey, "copy": makeCopy, "label": label, "github": fault, "trust": trust, "killed": killed, "held": held, "released": released, "together": together,
+		"secret": addKey, "copy": makeCopy, "label": label, "github": fault, "trust": trust, "pod": pod, "standby": standby, "replay": replay, "replayed": judged((*platform).replayed), "account": account, "killed": killed, "held": held, "released": released, "together": together,
 		"inputs": several, "state": handOver, "url-follows": urlFollows, "session": openSession, "alive": alive,
 	}
 }
@@ -169,11 +174,14 @@ func remember(ts *testscript.TestScript, _ bool, _ []string) {
 
 func login(want bool) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, _ bool, args []string) {
-		role := of(ts).Name
+		role, address := of(ts).Name, ""
 		if len(args) > 1 {
 			role = args[1]
 		}
-		got, err := of(ts).Accepts(role, args[0])
+		if len(args) > 2 {
+			address = args[2]
+		}
+		got, err := of(ts).AcceptsFrom(role, args[0], address)
 		ts.Check(err)
 		if got != want {
 			ts.Fatalf("the database accepts it: %v", got)
@@ -258,12 +266,45 @@ func fault(ts *testscript.TestScript, _ bool, args []string) {
 
 func trust(ts *testscript.TestScript, _ bool, _ []string) {
 	p := of(ts)
-	left := p.Superuser
-	ts.Defer(func() { ts.Check(p.DropRole(left)) })
+	leave(ts, p)
 	p.Superuser = p.Lab.PostgresTrustURL
 	ts.Check(p.MakeRole(p.Superuser))
 	ts.Setenv("INPUT_POSTGRES_URL", p.AdminURL())
 	ts.Setenv("SUPERUSER_URL", p.Superuser)
+}
+
+// leave has the role dropped that is on the present server.
+func leave(ts *testscript.TestScript, p *platform) {
+	left := p.Superuser
+	ts.Defer(func() { ts.Check(p.DropRole(left)) })
+}
+
+func pod(ts *testscript.TestScript, _ bool, _ []string) {
+	p := of(ts)
+	leave(ts, p)
+	node, err := p.RunServer()
+	ts.Check(err)
+	ts.Setenv("NODE", node)
+	ts.Setenv("INPUT_POSTGRES_URL", p.AdminURL())
+	ts.Setenv("INPUT_POSTGRES_POD", p.Name+"/"+fixture.ServerPod+":"+p.Port())
+}
+
+func standby(ts *testscript.TestScript, _ bool, args []string) {
+	p := of(ts)
+	ts.Check(p.RunStandby(args[0]))
+	ts.Setenv("STANDBY", hostOf(p.Standby))
+}
+
+func replay(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(of(ts).Replay(args[0] == "resume"))
+}
+
+func account(ts *testscript.TestScript, _ bool, args []string) {
+	p := of(ts)
+	ts.Check(p.OpenAccount(args...))
+	config, err := p.AccountKubeconfig()
+	ts.Check(err)
+	ts.Setenv("INPUT_KUBECONFIG", config)
 }
 
 // process is the program as a script started it.

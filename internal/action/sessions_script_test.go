@@ -28,7 +28,9 @@ func alive(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // server is the host:port of the database as the program reaches it.
-func (p *platform) server() string {
-	u, _ := url.Parse(p.Superuser)
+func (p *platform) server() string { return hostOf(p.Superuser) }
+
+func hostOf(address string) string {
+	u, _ := url.Parse(address)
 	return u.Host
 }

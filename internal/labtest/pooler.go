@@ -87,14 +87,20 @@ func unprivileged(t testing.TB) (folder string, identity *syscall.Credential) {
 
 // FreePort is a port of 127.0.0.1 that nothing listens on.
 func FreePort(t testing.TB) string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
+	port, err := UnusedPort()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return port
+}
+
+// UnusedPort is FreePort outside of a test.
+func UnusedPort() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer listener.Close()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	return port, err
 }
