@@ -40,7 +40,7 @@ const fewest = 60
 func TestBadSituations(t *testing.T) {
 	lab := labtest.Open(t)
 	groups := map[string][]situation{
-		"inputs": wrongInputs(), "PostgreSQL": wrongDatabase(), "Secret": wrongSecret(), "owners": owned(), "workloads": wrongWorkloads(),
+		"inputs": wrongInputs(), "PostgreSQL": wrongDatabase(), "Secret": wrongSecret(), "owners": owned(), "admission": wrongAdmission(), "workloads": wrongWorkloads(),
 		"journal": wrongJournal(), "cluster": wrongCluster(), "GitHub": wrongGitHub(),
 	}
 	p := openStage(t, lab)
