@@ -12,6 +12,7 @@ import (
 
 	admissionv1 "k8s.io/api/admission/v1"
 	registrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -24,6 +25,7 @@ func wrongAdmission() []situation {
 	return []situation{
 		{name: "policy that refuses the Secret", set: policy("secrets", "postgres-credentials"), want: refused + "denied request: it is sealed", remedy: "admission webhook or policy"},
 		{name: "policy that refuses the restart", set: policy("deployments", "shop"), want: "restart deployment/shop: .*denied request: it is sealed", remedy: "admission webhook or policy"},
+		{name: "policy that refuses the journal", set: policy("secrets", fixture.Journal), want: "write Secret \"$NAMESPACE/postgres-credentials-rotation\": .*denied request: it is sealed", remedy: "admission webhook or policy"},
 		{name: "webhook that refuses the Secret", set: validating(answers(func(a *admissionv1.AdmissionResponse) {
 			a.Allowed, a.Result = false, &metav1.Status{Code: http.StatusForbidden, Message: "it is sealed"}
 		})), want: refused + "denied the request: it is sealed", remedy: "the account has the right.*admission webhook or policy"},
@@ -34,6 +36,10 @@ func wrongAdmission() []situation {
 			other := base64.StdEncoding.EncodeToString([]byte("another-password"))
 			a.PatchType, a.Patch = &kind, fmt.Appendf(nil, `[{"op":"replace","path":"/data/password","value":%q}]`, other)
 		})), want: refused + "would store something else in key \"password\"", remedy: "to leave this Secret alone"},
+		{name: "webhook that takes annotations away", set: mutating(answers(func(a *admissionv1.AdmissionResponse) {
+			kind := admissionv1.PatchTypeJSONPatch
+			a.PatchType, a.Patch = &kind, []byte(`[{"op":"replace","path":"/metadata/annotations","value":{}}]`)
+		})), want: refused + "would store something else in annotation \"pgrotate.io/epoch\"", remedy: "to leave this Secret alone"},
 	}
 }
 
@@ -61,13 +67,13 @@ func policy(resource, name string) func(*stage) {
 	}
 }
 
-// validating is a webhook that is asked before every change of a Secret in the namespace.
+// validating is a webhook that is asked before every change of the served Secret.
 func validating(answer http.HandlerFunc) func(*stage) {
 	return func(st *stage) {
 		configurations, none := st.Cluster.AdmissionregistrationV1().ValidatingWebhookConfigurations(), registrationv1.SideEffectClassNone
 		_, err := configurations.Create(st.Context(), &registrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: st.Name}, Webhooks: []registrationv1.ValidatingWebhook{{
 			Name: "sealed.example.com", ClientConfig: st.answering(answer), Rules: []registrationv1.RuleWithOperations{changesOf("secrets")},
-			NamespaceSelector: st.here(), SideEffects: &none, AdmissionReviewVersions: []string{"v1"},
+			NamespaceSelector: st.here(), MatchConditions: onlyServed(), SideEffects: &none, AdmissionReviewVersions: []string{"v1"},
 		}}}, metav1.CreateOptions{})
 		st.must(err)
 		st.inForce("secrets", fixture.Secret, func(ctx context.Context) error { return configurations.Delete(ctx, st.Name, metav1.DeleteOptions{}) })
@@ -80,7 +86,7 @@ func mutating(answer http.HandlerFunc) func(*stage) {
 		configurations, none := st.Cluster.AdmissionregistrationV1().MutatingWebhookConfigurations(), registrationv1.SideEffectClassNone
 		_, err := configurations.Create(st.Context(), &registrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: st.Name}, Webhooks: []registrationv1.MutatingWebhook{{
 			Name: "sealed.example.com", ClientConfig: st.answering(answer), Rules: []registrationv1.RuleWithOperations{changesOf("secrets")},
-			NamespaceSelector: st.here(), SideEffects: &none, AdmissionReviewVersions: []string{"v1"},
+			NamespaceSelector: st.here(), MatchConditions: onlyServed(), SideEffects: &none, AdmissionReviewVersions: []string{"v1"},
 		}}}, metav1.CreateOptions{})
 		st.must(err)
 		st.inForce("secrets", fixture.Secret, func(ctx context.Context) error { return configurations.Delete(ctx, st.Name, metav1.DeleteOptions{}) })
@@ -110,8 +116,13 @@ func answers(change func(*admissionv1.AdmissionResponse)) http.HandlerFunc {
 }
 
 func changesOf(resource string) registrationv1.RuleWithOperations {
-	return registrationv1.RuleWithOperations{Operations: []registrationv1.OperationType{registrationv1.Update},
+	return registrationv1.RuleWithOperations{Operations: []registrationv1.OperationType{registrationv1.Create, registrationv1.Update},
 		Rule: registrationv1.Rule{APIGroups: []string{"*"}, APIVersions: []string{"*"}, Resources: []string{resource}}}
+}
+
+// onlyServed leaves the journal and the copies alone.
+func onlyServed() []registrationv1.MatchCondition {
+	return []registrationv1.MatchCondition{{Name: "served", Expression: fmt.Sprintf("request.name == %q", fixture.Secret)}}
 }
 
 // here chooses the namespace of the platform.
@@ -145,15 +156,17 @@ func (st *stage) awaitAdmission(resource, name string, through bool) {
 
 func (st *stage) admitted(ctx context.Context, resource, name string) bool {
 	const annotation = `{"metadata":{"annotations":{"tried":"dry"}}}`
-	options := metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}}
-	if resource == "deployments" {
-		_, err := st.Cluster.AppsV1().Deployments(st.Name).Patch(ctx, name, types.MergePatchType, []byte(annotation), options)
-		return err == nil
+	dry, secrets := []string{metav1.DryRunAll}, st.Cluster.CoreV1().Secrets(st.Name)
+	var err error
+	switch {
+	case resource == "deployments":
+		_, err = st.Cluster.AppsV1().Deployments(st.Name).Patch(ctx, name, types.MergePatchType, []byte(annotation), metav1.PatchOptions{DryRun: dry})
+	case name == fixture.Journal:
+		_, err = secrets.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{DryRun: dry})
+	default:
+		var after *corev1.Secret
+		after, err = secrets.Patch(ctx, name, types.MergePatchType, []byte(annotation), metav1.PatchOptions{DryRun: dry})
+		return err == nil && after.Annotations["tried"] == "dry" && string(after.Data["password"]) == st.Password
 	}
-	before, err := st.Cluster.CoreV1().Secrets(st.Name).Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		return false
-	}
-	after, err := st.Cluster.CoreV1().Secrets(st.Name).Patch(ctx, name, types.MergePatchType, []byte(annotation), options)
-	return err == nil && string(after.Data["password"]) == string(before.Data["password"])
+	return err == nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -92,9 +93,9 @@ func (h *holder) dryRun(ctx context.Context, o *corev1.Secret, current, c secret
 	if err != nil {
 		return nil, err
 	}
-	if altered := wanted.changes(written); len(altered) > 0 {
+	if altered := wanted.misses(written); len(altered) > 0 {
 		return nil, fail(refused, "an admission webhook or policy of the cluster changes it on its way: ask who runs it to leave this Secret alone",
-			"write %s: the API server would store something else in key %s", h, quoted(altered))
+			"write %s: the API server would store something else in %s", h, strings.Join(altered, ", "))
 	}
 	return wanted.changes(o), nil
 }
