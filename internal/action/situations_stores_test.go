@@ -22,6 +22,7 @@ func wrongDatabase() []situation {
 		{name: "role whose time is over", set: sql(`ALTER ROLE "$ROLE" VALID UNTIL '2020-01-01'`, endless), want: "its VALID UNTIL ended at 2020-01-01", remedy: "VALID UNTIL 'infinity'"},
 		{name: "role whose time ends today", set: sql(`ALTER ROLE "$ROLE" VALID UNTIL '`+time.Now().Add(time.Hour).Format(time.RFC3339)+`'`, endless), want: "its VALID UNTIL ends at", remedy: "VALID UNTIL 'infinity'"},
 		{name: "role that is a superuser", set: sql(`ALTER ROLE "$ROLE" SUPERUSER`, `ALTER ROLE "$ROLE" NOSUPERUSER`), want: "try to change the password of role \"$ROLE\": .*42501", remedy: "takes a superuser"},
+		{name: "role that standbys log in as", set: sql(`ALTER ROLE "$ROLE" REPLICATION`, `ALTER ROLE "$ROLE" NOREPLICATION`), want: "try to change the password of role \"$ROLE\": .*42501", remedy: "of a role with REPLICATION, takes a superuser"},
 		{name: "role that does not exist", set: served("username", "nobody-at-all"), want: "look up role \"nobody-at-all\": it does not exist", remedy: "check the user name in the served Secret"},
 		{name: "role with a name that is too long", set: served("username", "a123456789012345678901234567890123456789012345678901234567890123"), want: "it has 64 bytes, PostgreSQL knows 63", remedy: "shorter"},
 		{name: "another role than the served one", inputs: []string{"postgres-role=somebody"}, want: "serves role \"$ROLE\"", remedy: "`postgres-role` must name"},
