@@ -72,6 +72,7 @@ func (r *rotated) set(c secret.Credential) {
 // who may read the verifier, and with one for whom it is rebuilt from the password
 // and the salt that the server shows.
 func TestServicesBehindAPooler(t *testing.T) {
+	t.Parallel()
 	s := labtest.NewServer(t)
 	for name, test := range map[string]func(*testing.T, *rotated){
 		"ListOfVerifiers": listOfVerifiers, "ReloadWithTLS": reloadWithTLS, "ExactWayBack": exactWayBack, "AsksTheServer": asksTheServer,

@@ -94,6 +94,7 @@ func TestLessOwn(t *testing.T) {
 
 // TestRefused reads what a real server writes, in one form after the other.
 func TestRefused(t *testing.T) {
+	t.Parallel()
 	s := labtest.NewServer(t)
 	for _, test := range []struct{ name, setting, value, address string }{
 		{"TheDefault", "log_line_prefix", "%m [%p] ", ""},

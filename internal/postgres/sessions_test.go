@@ -33,6 +33,7 @@ func (f *fixture) named(c secret.Credential, application string) *pgx.Conn {
 }
 
 func TestSessions(t *testing.T) {
+	t.Parallel()
 	f := fixtureAt(t, labtest.NewServer(t).URL(), "")
 	f.mayLook()
 	other := f.newRole("other", "LOGIN")
@@ -86,6 +87,7 @@ func TestSessions(t *testing.T) {
 // TestSessionsWithoutRights: what may not be seen is counted, what may not be
 // ended is refused with the GRANT.
 func TestSessionsWithoutRights(t *testing.T) {
+	t.Parallel()
 	f := fixtureAt(t, labtest.NewServer(t).URL(), "")
 	conn := f.named(f.app, "shop")
 	change := f.now()
@@ -121,6 +123,7 @@ func TestSessionsWithoutRights(t *testing.T) {
 }
 
 func TestSessionsContract(t *testing.T) {
+	t.Parallel()
 	url := labtest.NewServer(t).URL()
 	rotationtest.TestSessions(t, func(t *testing.T) rotationtest.Sessions {
 		f := fixtureAt(t, url, "")

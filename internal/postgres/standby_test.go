@@ -23,6 +23,7 @@ func replicated(names ...string) func(*Config) {
 // TestStandbyThatReplaysLate: it accepts the former password and is named, by the
 // primary and by its own answer, until it has replayed the change.
 func TestStandbyThatReplaysLate(t *testing.T) {
+	t.Parallel()
 	const delay = 4 * time.Second
 	primary := labtest.NewServer(t)
 	f := fixtureAt(t, primary.URL(), "")
@@ -80,6 +81,7 @@ func (f *fixture) lagging(d *Database, position string, c secret.Credential) []s
 }
 
 func TestPlanStandbysRefuses(t *testing.T) {
+	t.Parallel()
 	primary, stranger := labtest.NewServer(t), labtest.NewServer(t)
 	f := fixtureAt(t, primary.URL(), "")
 	trusting := labtest.NewServer(t)
@@ -110,6 +112,7 @@ func TestPlanStandbysRefuses(t *testing.T) {
 
 // TestStandbysThatAreHidden: who may not look is told what is missing.
 func TestStandbysThatAreHidden(t *testing.T) {
+	t.Parallel()
 	primary := labtest.NewServer(t)
 	f := fixtureAt(t, primary.URL(), "")
 	primary.Standby("two", 0)
@@ -142,6 +145,7 @@ func TestReplicasAreParsed(t *testing.T) {
 }
 
 func TestStandbysContract(t *testing.T) {
+	t.Parallel()
 	primary := labtest.NewServer(t)
 	f := fixtureAt(t, primary.URL(), "")
 	f.mayLook()
