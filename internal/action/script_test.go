@@ -63,6 +63,7 @@ func TestInputs(t *testing.T) {
 //	secret KEY=VALUE               add a key to the served Secret
 //	label NAME=VALUE               put a label on the served Secret
 //	github METHOD STATUS [TIMES]   GitHub answers so from now on, or so many times
+//	limited METHOD STATUS SECONDS TIMES GitHub answers so often that there were too many requests, and for how long
 //	trust                          move to the server that asks nobody for a password
 //	pod                            move to a server that runs in the pod postgres-0 of the namespace, on the node with the address $NODE
 //	standby DELAY                  give that server a standby that replays so much later, at the host:port $STANDBY
@@ -118,7 +119,7 @@ func scenarioCommands() map[string]func(*testscript.TestScript, bool, []string) 
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"exits": exits, "deploy": deploy, "alter": alter, "remember": remember, "unchanged": judged((*platform).unchanged), "restored": judged((*platform).restored),
 		"consistent": judged((*platform).consistent), "accepts": login(true), "refuses": login(false), "serves": serves, "ready": ready, "alone": alone, "mark": mark,
-		"secret": addKey, "copy": makeCopy, "label": label, "github": fault, "trust": trust, "pod": pod, "standby": standby, "replay": replay, "replayed": judged((*platform).replayed), "account": account, "killed": killed, "held": held, "released": released, "together": together,
+		"secret": addKey, "copy": makeCopy, "label": label, "github": fault, "limited": limited, "trust": trust, "pod": pod, "standby": standby, "replay": replay, "replayed": judged((*platform).replayed), "account": account, "killed": killed, "held": held, "released": released, "together": together,
 		"inputs": several, "state": handOver, "url-follows": urlFollows, "session": openSession, "alive": alive,
 	}
 }
@@ -262,6 +263,16 @@ func fault(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	of(ts).GitHub.Fault(githubtest.Fault{Effect: githubtest.Answer, Method: args[0], Times: times, Status: status,
 		Header: map[string]string{"X-Accepted-GitHub-Permissions": "secrets=write"}, Body: `{"message":"no","documentation_url":"https://docs.github.com"}`})
+}
+
+func limited(ts *testscript.TestScript, _ bool, args []string) {
+	status, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	times, err := strconv.Atoi(args[3])
+	ts.Check(err)
+	limit := githubtest.SecondaryLimit(status, args[2], times)
+	limit.Method = args[0]
+	of(ts).GitHub.Fault(limit)
 }
 
 func trust(ts *testscript.TestScript, _ bool, _ []string) {

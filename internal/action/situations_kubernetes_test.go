@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -193,92 +195,111 @@ func wrongCluster() []situation {
 	}
 }
 
-// missingRights takes from the service account, one at a time, each right that
-// it has.
+// missingRights are service accounts that lack one right each.
 func missingRights(st *stage) []situation {
-	role, err := st.Cluster.RbacV1().Roles(st.Name).Get(st.Context(), "pgrotate", metav1.GetOptions{})
-	st.must(err)
 	var all []situation
-	for i, rule := range role.Rules {
-		resource := rule.Resources[0]
+	var missing []right
+	for i, rule := range fixture.Rules() {
 		for _, verb := range rule.Verbs {
-			if resource == "pods" && verb == "get" {
+			if rule.Resources[0] == "pods" && verb == "get" {
 				continue // asked for only where PostgreSQL is reached through a pod
 			}
-			remedy := fmt.Sprintf(`resources: \[%q\].*verbs: \[[^]]*%q`, resource, verb)
-			if verb == "create" && resource == "secrets" {
-				remedy = "grant `create` on secrets"
-			}
-			for _, each := range rule.Resources {
-				all = append(all, situation{name: strings.TrimSpace(verb + " " + each + " " + strings.Join(rule.ResourceNames, "")),
-					set:    func(st *stage) { st.deny(role, i, each, verb) },
-					inputs: []string{"health-command=/healthcheck"}, want: "forbidden|may not", remedy: strings.Replace(remedy, resource, each, 1)})
+			for _, resource := range rule.Resources {
+				remedy := fmt.Sprintf(`resources: \[%q\].*verbs: \[[^]]*%q`, resource, verb)
+				if verb == "create" && resource == "secrets" {
+					remedy = "grant `create` on secrets"
+				}
+				r := right{rule: i, resource: resource, verb: verb}
+				missing = append(missing, r)
+				all = append(all, situation{name: strings.TrimSpace(verb + " " + resource + " " + strings.Join(rule.ResourceNames, "")),
+					inputs: []string{"health-command=/healthcheck"}, want: "forbidden|may not", remedy: remedy})
 			}
 		}
+	}
+	for i, token := range st.accounts(missing) {
+		all[i].inputs = append(all[i].inputs, "kubeconfig="+st.accountConfig(func(c *rest.Config) { c.BearerToken = token }))
 	}
 	return all
 }
 
-// deny takes one verb of one resource out of a rule, and waits until the API
-// server goes by it.
-func (st *stage) deny(role *rbacv1.Role, rule int, resource, verb string) {
-	st.Helper()
-	kubeconfig(func(*rest.Config) {})(st)
-	without := role.DeepCopy()
-	r := &without.Rules[rule]
-	kept := r.DeepCopy()
-	r.Verbs = slices.DeleteFunc(slices.Clone(r.Verbs), func(v string) bool { return v == verb })
-	if kept.Resources = slices.DeleteFunc(kept.Resources, func(each string) bool { return each == resource }); len(kept.Resources) > 0 {
-		r.Resources = []string{resource}
-		without.Rules = append(without.Rules, *kept)
-	}
-	if len(r.Verbs) == 0 {
-		without.Rules = slices.Delete(without.Rules, rule, rule+1)
-	}
-	asked := authorizationv1.ResourceAttributes{Namespace: st.Name, Verb: verb, Group: role.Rules[rule].APIGroups[0], Name: strings.Join(role.Rules[rule].ResourceNames, "")}
-	asked.Resource, asked.Subresource, _ = strings.Cut(resource, "/")
-	st.grant(without, asked, false)
-	st.Cleanup(func() { st.grant(role, asked, true) })
+// right is one verb on one resource of a rule.
+type right struct {
+	rule           int
+	resource, verb string
 }
 
-func (st *stage) grant(role *rbacv1.Role, asked authorizationv1.ResourceAttributes, want bool) {
+// without are the rules but for this right.
+func (r right) without(rules []rbacv1.PolicyRule) []rbacv1.PolicyRule {
+	rest := rules[r.rule]
+	rest.Verbs = slices.DeleteFunc(slices.Clone(rest.Verbs), func(verb string) bool { return verb == r.verb })
+	others := rules[r.rule]
+	others.Resources = slices.DeleteFunc(slices.Clone(others.Resources), func(resource string) bool { return resource == r.resource })
+	rest.Resources = []string{r.resource}
+	kept := slices.Delete(slices.Clone(rules), r.rule, r.rule+1)
+	for _, rule := range []rbacv1.PolicyRule{rest, others} {
+		if len(rule.Verbs) > 0 && len(rule.Resources) > 0 {
+			kept = append(kept, rule)
+		}
+	}
+	return kept
+}
+
+// accounts makes one for each right that it lacks, and returns their tokens.
+func (st *stage) accounts(missing []right) []string {
 	st.Helper()
-	ctx := context.WithoutCancel(st.Context())
-	wanted := role.DeepCopy()
-	wanted.ResourceVersion = ""
-	_, err := st.Cluster.RbacV1().Roles(st.Name).Update(ctx, wanted, metav1.UpdateOptions{})
-	st.must(err)
+	tokens, errs := make([]string, len(missing)), make([]error, len(missing))
+	var making sync.WaitGroup
+	for i, r := range missing {
+		making.Go(func() { tokens[i], errs[i] = st.Grant(fmt.Sprintf("lacking-%d", i), r.without(fixture.Rules())) })
+	}
+	making.Wait()
+	st.must(errors.Join(errs...))
+	for _, token := range tokens {
+		st.granted(token)
+	}
+	return tokens
+}
+
+// granted waits until the API server goes by the rights of an account, of which
+// each has one of these two.
+func (st *stage) granted(token string) {
+	st.Helper()
 	account := rest.AnonymousClientConfig(st.Config)
-	account.BearerToken = st.Account
+	account.BearerToken = token
 	client, err := kubernetes.NewForConfig(account)
 	st.must(err)
-	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &asked}}
+	review := &authorizationv1.SelfSubjectRulesReview{Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: st.Name}}
 	for range 200 {
-		answer, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+		answer, err := client.AuthorizationV1().SelfSubjectRulesReviews().Create(st.Context(), review, metav1.CreateOptions{})
 		st.must(err)
-		if answer.Status.Allowed == want {
+		if slices.ContainsFunc(answer.Status.ResourceRules, func(r authorizationv1.ResourceRule) bool {
+			return slices.Contains(r.Resources, "cronjobs") || slices.Contains(r.Resources, "pods/log")
+		}) {
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	st.Fatalf("the API server does not go by the Role: %+v", asked)
+	st.Fatal("the API server does not go by the Role")
 }
 
 // kubeconfig leads to the cluster as the service account, but for what change does.
 func kubeconfig(change func(*rest.Config)) func(*stage) {
-	return func(st *stage) {
-		config := rest.AnonymousClientConfig(st.Config)
-		config.BearerToken = st.Account
-		change(config)
-		c := api.NewConfig()
-		c.Clusters["lab"] = &api.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData}
-		c.AuthInfos["account"] = &api.AuthInfo{Token: config.BearerToken}
-		c.Contexts["lab"] = &api.Context{Cluster: "lab", AuthInfo: "account", Namespace: st.Name}
-		c.CurrentContext = "lab"
-		text, err := clientcmd.Write(*c)
-		st.must(err)
-		st.give("kubeconfig=" + string(text))
-	}
+	return func(st *stage) { st.give("kubeconfig=" + st.accountConfig(change)) }
+}
+
+func (st *stage) accountConfig(change func(*rest.Config)) string {
+	st.Helper()
+	config := rest.AnonymousClientConfig(st.Config)
+	config.BearerToken = st.Account
+	change(config)
+	c := api.NewConfig()
+	c.Clusters["lab"] = &api.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData}
+	c.AuthInfos["account"] = &api.AuthInfo{Token: config.BearerToken}
+	c.Contexts["lab"] = &api.Context{Cluster: "lab", AuthInfo: "account", Namespace: st.Name}
+	c.CurrentContext = "lab"
+	text, err := clientcmd.Write(*c)
+	st.must(err)
+	return string(text)
 }
 
 func then(all ...func(*stage)) func(*stage) {

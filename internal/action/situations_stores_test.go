@@ -2,8 +2,10 @@ package action_test
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,6 +22,7 @@ func wrongDatabase() []situation {
 		{name: "role whose time is over", set: sql(`ALTER ROLE "$ROLE" VALID UNTIL '2020-01-01'`, endless), want: "its VALID UNTIL ended at 2020-01-01", remedy: "VALID UNTIL 'infinity'"},
 		{name: "role whose time ends today", set: sql(`ALTER ROLE "$ROLE" VALID UNTIL '`+time.Now().Add(time.Hour).Format(time.RFC3339)+`'`, endless), want: "its VALID UNTIL ends at", remedy: "VALID UNTIL 'infinity'"},
 		{name: "role that is a superuser", set: sql(`ALTER ROLE "$ROLE" SUPERUSER`, `ALTER ROLE "$ROLE" NOSUPERUSER`), want: "try to change the password of role \"$ROLE\": .*42501", remedy: "takes a superuser"},
+		{name: "role that standbys log in as", set: sql(`ALTER ROLE "$ROLE" REPLICATION`, `ALTER ROLE "$ROLE" NOREPLICATION`), want: "try to change the password of role \"$ROLE\": .*42501", remedy: "of a role with REPLICATION, takes a superuser"},
 		{name: "role that does not exist", set: served("username", "nobody-at-all"), want: "look up role \"nobody-at-all\": it does not exist", remedy: "check the user name in the served Secret"},
 		{name: "role with a name that is too long", set: served("username", "a123456789012345678901234567890123456789012345678901234567890123"), want: "it has 64 bytes, PostgreSQL knows 63", remedy: "shorter"},
 		{name: "another role than the served one", inputs: []string{"postgres-role=somebody"}, want: "serves role \"$ROLE\"", remedy: "`postgres-role` must name"},
@@ -40,6 +43,7 @@ func wrongDatabase() []situation {
 		{name: "certificate of another authority", inputs: []string{"postgres-ca="}, want: "connect to PostgreSQL as the administrator: .*certificate", remedy: "`postgres-ca`"},
 		{name: "pooler before the server", set: pooled, want: "a connection pooler answers", remedy: "not PgBouncer"},
 		{name: "path that takes every password", set: trusting, want: "so a login proves nothing", remedy: "pg_authid"},
+		{name: "standby", set: behind, want: "change a password on a standby: it is read-only", remedy: "let `postgres-url` name the primary"},
 		{name: "replica that is not there", inputs: []string{"postgres-replicas=127.0.0.1:1"}, want: "ask the replica \"127.0.0.1:1\"", remedy: "`postgres-replicas`"},
 
 		{name: "emergency without the right to end sessions", set: sql(`ALTER ROLE "$ROTATOR" NOINHERIT`, `ALTER ROLE "$ROTATOR" INHERIT`), inputs: []string{"mode=emergency", "reason=leaked"},
@@ -58,7 +62,7 @@ func wrongGitHub() []situation {
 			st.give("github-token=" + token.Value)
 		}
 	}
-	answers := func(fault githubtest.Fault) func(*stage) {
+	meets := func(fault githubtest.Fault) func(*stage) {
 		return func(st *stage) {
 			st.GitHub.Fault(fault)
 			st.Cleanup(st.GitHub.ClearFaults)
@@ -81,9 +85,11 @@ func wrongGitHub() []situation {
 		{name: "organization that does not exist", inputs: []string{"github-secrets=org:absent DATABASE_PASSWORD"}, want: "absent", remedy: "check the spelling|create it"},
 		{name: "organization's secret that does not exist", set: func(st *stage) { st.GitHub.Setup(githubtest.Setup{Organizations: []string{"acme"}}) },
 			inputs: []string{"github-secrets=org:acme DATABASE_PASSWORD"}, want: "there is no such secret", remedy: "create it on GitHub"},
-		{name: "hour's requests that are used up", set: answers(githubtest.PrimaryLimit(nextHour, -1)), want: "GitHub's rate limit is reached", remedy: "wait until"},
-		{name: "answer that is no key", set: answers(githubtest.Fault{Effect: githubtest.Answer, Times: -1, Status: 200, Body: `{"key_id":"1","key":"bm9uZQ=="}`}), want: "no key of 32 bytes", remedy: "`github-api-url`"},
-		{name: "API that redirects elsewhere", set: answers(githubtest.Fault{Effect: githubtest.Answer, Times: -1, Status: 307, Header: map[string]string{"Location": "http://127.0.0.1:1/"}}), want: "redirects to another host", remedy: "check the API's address"},
+		{name: "hour's requests that are used up", set: meets(githubtest.PrimaryLimit(nextHour, -1)), want: "GitHub's rate limit is reached", remedy: "wait until"},
+		{name: "secondary limit that outlasts the run", set: meets(githubtest.SecondaryLimit(http.StatusForbidden, "3600", -1)), want: "GitHub's rate limit is reached", remedy: "wait until"},
+		{name: "secondary limit of status 429 that outlasts the run", set: meets(githubtest.SecondaryLimit(http.StatusTooManyRequests, "3600", -1)), want: "GitHub's rate limit is reached", remedy: "wait until"},
+		{name: "answer that is no key", set: meets(githubtest.Fault{Effect: githubtest.Answer, Times: -1, Status: 200, Body: `{"key_id":"1","key":"bm9uZQ=="}`}), want: "no key of 32 bytes", remedy: "`github-api-url`"},
+		{name: "API that redirects elsewhere", set: meets(githubtest.Fault{Effect: githubtest.Answer, Times: -1, Status: 307, Header: map[string]string{"Location": "http://127.0.0.1:1/"}}), want: "redirects to another host", remedy: "check the API's address"},
 	}
 }
 
@@ -129,14 +135,28 @@ func bootstrap(st *stage) {
 
 // trusting moves to the server that asks nobody for a password.
 func trusting(st *stage) {
+	st.move(st.Lab.PostgresTrustURL)
+	st.give("postgres-url=" + st.AdminURL())
+}
+
+// behind has the administrator log in at a standby of the server that has the role.
+func behind(st *stage) {
+	primary := labtest.NewServer(st.T)
+	st.move(primary.URL())
+	standby := primary.Standby("two", 0)
+	st.give("postgres-url=" + strings.Replace(st.AdminURL(), primary.Place(), standby.Place(), 1))
+}
+
+// move has another server that has the role.
+func (st *stage) move(superuser string) {
+	st.Helper()
 	left := st.Superuser
-	st.Superuser = st.Lab.PostgresTrustURL
+	st.Superuser = superuser
 	st.Cleanup(func() {
 		st.must(st.DropRole(st.Superuser))
 		st.Superuser = left
 	})
 	st.must(st.MakeRole(st.Superuser))
-	st.give("postgres-url=" + st.AdminURL())
 }
 
 // pooled puts a pooler before the server.

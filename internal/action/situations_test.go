@@ -14,8 +14,10 @@ import (
 	"testing"
 
 	"github.com/pgrotate/pgrotate/internal/action"
+	"github.com/pgrotate/pgrotate/internal/kube"
 	"github.com/pgrotate/pgrotate/internal/labtest"
 	"github.com/pgrotate/pgrotate/internal/labtest/fixture"
+	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
 // situation is one in which no rotation may begin, or in which whoever asks for
@@ -35,24 +37,39 @@ const fewest = 60
 
 // TestBadSituations makes every situation for real and runs `plan` and `rotate` in
 // it. Both end with exit code 2 and one finding that says what is wrong and what
-// to do, and neither has written anything anywhere. All share one platform, which
-// is put back after each.
+// to do, and neither has written anything anywhere. Those of a group share a
+// platform, which is put back after each.
 func TestBadSituations(t *testing.T) {
 	lab := labtest.Open(t)
-	groups := map[string][]situation{
-		"inputs": wrongInputs(), "PostgreSQL": wrongDatabase(), "Secret": wrongSecret(), "owners": owned(), "workloads": wrongWorkloads(),
-		"journal": wrongJournal(), "cluster": wrongCluster(), "GitHub": wrongGitHub(),
-	}
-	p := openStage(t, lab)
-	groups["rights"] = missingRights(p)
+	silence(t, lab)
 	count := 0
-	for _, group := range slices.Sorted(maps.Keys(groups)) {
-		count += len(groups[group])
-		t.Run(group, func(t *testing.T) { p.on(t).all(groups[group]) })
+	for name, group := range map[string][]situation{
+		"inputs": wrongInputs(), "PostgreSQL": wrongDatabase(), "Secret": wrongSecret(), "owners": owned(), "admission": wrongAdmission(),
+		"workloads": wrongWorkloads(), "journal": wrongJournal(), "cluster": wrongCluster(), "GitHub": wrongGitHub(),
+	} {
+		count += len(group)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			openStage(t, lab).all(group)
+		})
 	}
-	t.Logf("%d situations", count)
+	t.Run("rights", func(t *testing.T) {
+		t.Parallel()
+		st := openStage(t, lab)
+		st.all(missingRights(st))
+	})
+	t.Logf("%d situations, and one for each right", count)
 	if count < fewest {
 		t.Errorf("there are %d situations, fewer than %d", count, fewest)
+	}
+}
+
+// silence has the product turn off client-go's log, as it does once for the whole
+// process, before the platforms use client-go.
+func silence(t *testing.T, lab labtest.Lab) {
+	t.Helper()
+	if _, err := kube.Connect(kube.Config{Path: lab.Kubeconfig, Keeper: secret.NewKeeper(nil)}); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -63,8 +80,8 @@ type stage struct {
 	env map[string]string // what the program is given
 }
 
-// openStage makes a platform with one workload of each kind, a copy in another
-// namespace, and a service account.
+// openStage makes a platform with one workload of each kind, which have no pods, a
+// copy in another namespace, and a service account.
 func openStage(t *testing.T, lab labtest.Lab) *stage {
 	t.Helper()
 	made, err := fixture.New(context.Background(), lab)
@@ -75,7 +92,7 @@ func openStage(t *testing.T, lab labtest.Lab) *stage {
 	st.must(err)
 	st.must(made.OpenAccount())
 	st.must(made.MakeSecret(made.Elsewhere(), fixture.Copy))
-	st.must(made.Deploy("shop", 1))
+	st.must(made.Deploy("shop", 0))
 	st.create(statefulSet("store", nil), daemonSet("agent", nil))
 	return st
 }

@@ -104,7 +104,7 @@ func (c *Client) send(ctx context.Context, method, path string, body, out any) (
 	if err != nil {
 		return nil, err
 	}
-	return c.api.Do(ctx, req, out)
+	return c.api.Do(punctual(ctx), req, out)
 }
 
 // enter waits until no other write is under way; leave lets the next one in.

@@ -103,12 +103,27 @@ func limit(err error) (reset time.Time, limited bool) {
 	case errors.As(err, &primary):
 		return primary.Rate.Reset.Time, true
 	case errors.As(err, &secondary):
-		return time.Time{}, true
+		return after(secondary.RetryAfter), true
 	case errors.As(err, &answer):
 		status, header := answer.Response.StatusCode, answer.Response.Header
-		return hourEnds(header), status == http.StatusTooManyRequests || status == http.StatusForbidden && header.Get("Retry-After") != ""
+		return limitEnds(header), status == http.StatusTooManyRequests || status == http.StatusForbidden && header.Get("Retry-After") != ""
 	}
 	return time.Time{}, false
+}
+
+func after(wait *time.Duration) time.Time {
+	if wait == nil {
+		return time.Time{}
+	}
+	return time.Now().Add(*wait)
+}
+
+// limitEnds reads Retry-After in seconds, else the end of the hour.
+func limitEnds(header http.Header) time.Time {
+	if seconds, err := strconv.Atoi(header.Get("Retry-After")); err == nil {
+		return time.Now().Add(time.Duration(seconds) * time.Second)
+	}
+	return hourEnds(header)
 }
 
 func hourEnds(header http.Header) time.Time {

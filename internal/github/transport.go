@@ -13,8 +13,8 @@ import (
 
 // The bounds of what one request may cost: at most retries+1 attempts of
 // attempt each, the waits between them, and over the client's whole life
-// limitSleep in GitHub's rate limits. A rotation that GitHub holds up longer is
-// left open and resumed.
+// limitSleep in GitHub's rate limits. A rotation that GitHub holds up longer, or
+// for longer than it may take, is left open and resumed.
 const (
 	attempt    = 20 * time.Second
 	retries    = 3
@@ -35,6 +35,16 @@ func patient(base http.RoundTripper) http.RoundTripper {
 	}
 	return github_secondary_ratelimit.New(rewinding{repeating(base)},
 		github_secondary_ratelimit.WithTotalSleepLimit(limitSleep, nil))
+}
+
+// punctual is ctx for a request that waits for no limit which outlasts ctx: it
+// fails at once, and says until when there is a limit.
+func punctual(ctx context.Context) context.Context {
+	deadline, limited := ctx.Deadline()
+	if !limited {
+		return ctx
+	}
+	return github_secondary_ratelimit.WithOverrideConfig(ctx, github_secondary_ratelimit.WithSingleSleepLimit(time.Until(deadline), nil))
 }
 
 func repeating(base http.RoundTripper) http.RoundTripper {

@@ -1,6 +1,7 @@
 package github_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -33,7 +34,7 @@ func TestDoesNotWaitForEver(t *testing.T) {
 		bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
 			server.Fault(githubtest.SecondaryLimit(status, "50", -1))
 			start := time.Now()
-			holds(t, s.Set(t.Context(), credential()), "unavailable", "GitHub's rate limit is reached", "wait a few minutes")
+			holds(t, s.Set(t.Context(), credential()), "unavailable", "GitHub's rate limit is reached", "wait until "+start.Add(150*time.Second).UTC().Format("2006-01-02 15:04:05"))
 			if time.Since(start) != 100*time.Second {
 				t.Errorf("%d: waited %s", status, time.Since(start))
 			}
@@ -41,9 +42,77 @@ func TestDoesNotWaitForEver(t *testing.T) {
 	}
 }
 
+// TestDoesNotBeginAWaitThatItCannotEnd: the deadline would come first, and tell
+// nobody of the limit.
+func TestDoesNotBeginAWaitThatItCannotEnd(t *testing.T) {
+	for _, status := range []int{http.StatusForbidden, http.StatusTooManyRequests} {
+		bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
+			server.Fault(githubtest.SecondaryLimit(status, "30", -1))
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			start := time.Now()
+			holds(t, s.Set(ctx, credential()), "unavailable", "GitHub's rate limit is reached", "wait until "+start.Add(30*time.Second).UTC().Format("2006-01-02 15:04:05"))
+			if time.Since(start) != 0 {
+				t.Errorf("%d: waited %s", status, time.Since(start))
+			}
+		})
+	}
+}
+
+// TestWaitsInTheMiddleOfManyWrites: each secret is written once, in the order of
+// the list, those after the limit when it is over.
+func TestWaitsInTheMiddleOfManyWrites(t *testing.T) {
+	targets := []string{"acme/shop ONE", "@production TWO", "org:acme THREE", "dependabot:acme/shop FOUR"}
+	for _, status := range []int{http.StatusForbidden, http.StatusTooManyRequests} {
+		inMemory(t, func(t *testing.T, server *githubtest.Server, config github.Config) {
+			server.Store("org:acme", "THREE", "former", time.Now().Add(-time.Hour))
+			limit := githubtest.SecondaryLimit(status, "30", 1)
+			limit.Method, limit.Path = http.MethodPut, "THREE$"
+			server.Fault(limit)
+			client, err := github.New(config)
+			must(t, err)
+			start := time.Now()
+			for i, s := range secretsOf(t, client, targets) {
+				must(t, s.Set(t.Context(), credential()))
+				if waited := time.Since(start) >= 30*time.Second; waited != (i >= 2) {
+					t.Errorf("%d: %s was written after %s", status, s, time.Since(start))
+				}
+			}
+			for place, name := range map[string]string{"acme/shop": "ONE", "acme/shop@production": "TWO", "org:acme": "THREE", "dependabot:acme/shop": "FOUR"} {
+				if got, _ := server.Secret(place, name); got != password {
+					t.Errorf("%d: %s in %s holds %q", status, name, place, got)
+				}
+			}
+			if n := count(server, "PUT "); n != len(targets)+1 {
+				t.Errorf("%d: %d writes", status, n)
+			}
+		})
+	}
+}
+
+func secretsOf(t *testing.T, client *github.Client, lines []string) (all []*github.Secret) {
+	t.Helper()
+	for _, line := range lines {
+		target, err := github.ParseTarget(line, "acme/shop")
+		must(t, err)
+		s, err := client.Secret(target, "")
+		must(t, err)
+		all = append(all, s)
+	}
+	return all
+}
+
 func TestTakesAForbiddenWithATimeForALimit(t *testing.T) {
+	bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
+		server.Fault(githubtest.Fault{Effect: githubtest.Answer, Times: -1, Status: 403, Header: map[string]string{"Retry-After": "7200"}, Body: `{"message":"slow down"}`})
+		ends := time.Now().Add(2 * time.Hour).UTC()
+		holds(t, s.Set(t.Context(), credential()), "unavailable", "GitHub's rate limit is reached", "wait until "+ends.Format("2006-01-02 15:04:05"))
+	})
+}
+
+func TestSaysWhatItCanOfALimitWithoutATime(t *testing.T) {
 	server, s := open(t, writer, "NAME")
-	server.Fault(githubtest.Fault{Effect: githubtest.Answer, Times: -1, Status: 403, Header: map[string]string{"Retry-After": "7200"}, Body: `{"message":"slow down"}`})
+	server.Fault(githubtest.Fault{Effect: githubtest.Answer, Times: -1, Status: 429, Body: `{"message":"slow down"}`})
 	holds(t, s.Set(t.Context(), credential()), "unavailable", "GitHub's rate limit is reached", "wait a few minutes")
 }
 

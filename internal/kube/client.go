@@ -40,17 +40,18 @@ func (r resource[O, L]) get(ctx context.Context, name string) (O, error) {
 	return r.call(ctx, r.rest.Get().Name(name))
 }
 
-func (r resource[O, L]) create(ctx context.Context, o O) (O, error) {
-	opts := &metav1.CreateOptions{FieldManager: manager}
+// create, update and patch store nothing where dryRun is metav1.DryRunAll.
+func (r resource[O, L]) create(ctx context.Context, o O, dryRun ...string) (O, error) {
+	opts := &metav1.CreateOptions{FieldManager: manager, DryRun: dryRun}
 	return r.call(ctx, r.rest.Post().VersionedParams(opts, r.codec).Body(o))
 }
 
-func (r resource[O, L]) update(ctx context.Context, o O) (O, error) {
-	opts := &metav1.UpdateOptions{FieldManager: manager}
+func (r resource[O, L]) update(ctx context.Context, o O, dryRun ...string) (O, error) {
+	opts := &metav1.UpdateOptions{FieldManager: manager, DryRun: dryRun}
 	return r.call(ctx, r.rest.Put().Name(o.GetName()).VersionedParams(opts, r.codec).Body(o))
 }
 
-// patch sends an RFC 7386 merge patch; dryRun is nil or metav1.DryRunAll.
+// patch sends an RFC 7386 merge patch.
 func (r resource[O, L]) patch(ctx context.Context, name string, body []byte, dryRun ...string) (O, error) {
 	opts := &metav1.PatchOptions{FieldManager: manager, DryRun: dryRun}
 	return r.call(ctx, r.rest.Patch(types.MergePatchType).Name(name).VersionedParams(opts, r.codec).Body(body))

@@ -39,6 +39,7 @@ func newContract(t *testing.T) *contract {
 	must(t, err)
 	config, err := clientcmd.RESTConfigFromKubeConfig(text)
 	must(t, err)
+	config.QPS = -1 // else the test waits for its own five requests a second
 	client, err := kubernetes.NewForConfig(config)
 	must(t, err)
 	c := &contract{t: t, kubeconfig: string(text), client: client, namespace: "contract-" + unique()}
@@ -89,6 +90,7 @@ func (c *contract) delete(name string) {
 }
 
 func TestContractServed(t *testing.T) {
+	t.Parallel()
 	c := newContract(t)
 	for _, test := range []struct {
 		name  string
@@ -142,6 +144,7 @@ func (c *contract) served(lines []string) rotationtest.Served {
 // TestContractCopy holds another Secret, in another namespace, to the contract.
 // As in a rotation the served Secret is written before its copy.
 func TestContractCopy(t *testing.T) {
+	t.Parallel()
 	home, there := newContract(t), newContract(t)
 	all := []string{"username=username", "password=password", "DATABASE_URL=url", "dsn=dsn", "verifier=verifier"}
 	for _, test := range []struct {
@@ -224,6 +227,7 @@ func (c *contract) touch(name string) {
 }
 
 func TestContractJournal(t *testing.T) {
+	t.Parallel()
 	c := newContract(t)
 	rotationtest.TestJournal(t, func(t *testing.T) rotationtest.Journal {
 		c, name := c.in(t), "journal-"+unique()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -75,6 +76,10 @@ func (r rule) hint(namespace string) string {
 func (c *Cluster) failed(doing string, err error, needs rule) error {
 	f := &failure{class: classify(err), text: doing + ": " + c.keeper.Scrub(err.Error())}
 	switch {
+	case admission.MatchString(err.Error()):
+		f.hint = "the account has the right; an admission webhook or policy of the cluster refuses: ask who runs it to let this through"
+	case unasked.MatchString(err.Error()):
+		f.hint = "the API server asks an admission webhook that does not answer: ask who runs it to mend it"
 	case apierrors.IsForbidden(err):
 		f.hint = needs.hint(cmp.Or(needs.namespace, c.namespace))
 	case apierrors.IsUnauthorized(err):
@@ -84,6 +89,13 @@ func (c *Cluster) failed(doing string, err error, needs rule) error {
 	}
 	return f
 }
+
+// Admission says no in the same status as RBAC, and as others.
+// https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/
+var (
+	admission = regexp.MustCompile(`admission webhook ".*" denied the request|Policy '.*' with binding '.*' denied request`)
+	unasked   = regexp.MustCompile(`failed calling webhook "`)
+)
 
 // reaching is the remedy where no API server has answered.
 func reaching(err error) string {

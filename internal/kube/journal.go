@@ -41,7 +41,8 @@ func (c *Cluster) Journal(served string) *Journal {
 func (j *Journal) String() string { return qualified("Secret", j.cluster.namespace, j.name) }
 
 // Plan asks the API server whether Load and Save will be allowed, creation
-// included where there is no journal yet. It changes nothing.
+// included where there is no journal yet, and finds out by a dry run whether
+// admission lets them through. It changes nothing.
 func (j *Journal) Plan(ctx context.Context) error {
 	needed := []string{"get", "update"}
 	switch d, err := j.Load(ctx); {
@@ -55,7 +56,21 @@ func (j *Journal) Plan(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return j.dryRun(ctx)
+}
+
+// dryRun has the server go through a write of the journal as it is, or of a new
+// one. Whoever writes it at the same time proves that it can be written.
+func (j *Journal) dryRun(ctx context.Context) (err error) {
+	if o := j.last(); o != nil {
+		_, err = j.cluster.secrets().update(ctx, o.DeepCopy(), metav1.DryRunAll)
+	} else {
+		_, err = j.cluster.secrets().create(ctx, fill(j.empty(), secret.Document{}), metav1.DryRunAll)
+	}
+	if err == nil || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return j.cluster.failed(fmt.Sprintf("write %s", j), err, j.needs())
 }
 
 func (j *Journal) may(ctx context.Context, verb string) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -88,8 +89,15 @@ func (h *holder) dryRun(ctx context.Context, o *corev1.Secret, current, c secret
 		return nil, err
 	}
 	wanted := write(next)
-	_, err = h.write(ctx, o, wanted, metav1.DryRunAll)
-	return wanted.changes(o), err
+	written, err := h.write(ctx, o, wanted, metav1.DryRunAll)
+	if err != nil {
+		return nil, err
+	}
+	if altered := wanted.misses(written); len(altered) > 0 {
+		return nil, fail(refused, "an admission webhook or policy of the cluster changes it on its way: ask who runs it to leave this Secret alone",
+			"write %s: the API server would store something else in %s", h, strings.Join(altered, ", "))
+	}
+	return wanted.changes(o), nil
 }
 
 // check finds the mapped keys that are missing, cannot be read, or hold another

@@ -135,14 +135,21 @@ func (w content) without(annotation string) content {
 }
 
 // in tells whether o is as wanted.
-func (w content) in(o *corev1.Secret) bool {
-	for name, text := range w.Annotations {
+func (w content) in(o *corev1.Secret) bool { return len(w.misses(o)) == 0 }
+
+// misses lists what of o is not as wanted.
+func (w content) misses(o *corev1.Secret) []string {
+	var all []string
+	for _, key := range w.changes(o) {
+		all = append(all, fmt.Sprintf("key %q", key))
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.Annotations)) {
 		there, ok := o.Annotations[name]
-		if ok != (text != nil) || ok && there != *text {
-			return false
+		if text := w.Annotations[name]; ok != (text != nil) || ok && there != *text {
+			all = append(all, fmt.Sprintf("annotation %q", name))
 		}
 	}
-	return len(w.changes(o)) == 0
+	return all
 }
 
 // changes lists the keys of o that are not as wanted.

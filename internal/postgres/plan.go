@@ -56,11 +56,8 @@ func (s *session) examine(ctx context.Context, r role, f facts) (warnings []stri
 		return nil, err // the rest would be about the wrong role
 	}
 	findings := []error{r.expiry(), r.login()}
-	if r.super {
-		warnings = append(warnings, fmt.Sprintf("role %q is a superuser: whoever reads its password owns the server", r.name))
-	}
 	tight, err := s.crowded(ctx, r)
-	warnings, findings = append(warnings, tight...), append(findings, err)
+	warnings, findings = append(r.mighty(), tight...), append(findings, err)
 	stored, err := s.storedIfReadable(ctx, r, f)
 	findings = append(findings, err, s.rehearse(ctx, r, f, stored))
 	if isMD5(stored) {
@@ -93,6 +90,17 @@ func (s *session) ownRole(r role, f facts) error {
 	return nil
 }
 
+// mighty warns of attributes by which a password opens more than a database.
+func (r role) mighty() (warnings []string) {
+	if r.super {
+		warnings = append(warnings, fmt.Sprintf("role %q is a superuser: whoever reads its password owns the server", r.name))
+	}
+	if r.copies {
+		warnings = append(warnings, fmt.Sprintf("role %q has REPLICATION: a standby or a backup that logs in as it needs the new password in its own settings (primary_conninfo)", r.name))
+	}
+	return warnings
+}
+
 func (r role) login() error {
 	if r.canLogin {
 		return nil
@@ -118,7 +126,7 @@ func (s *session) grant(name, admin string) string {
 // permission is the remedy for a refused ALTER ROLE.
 func (s *session) permission(name string) string {
 	admin := s.db.admin.User
-	return fmt.Sprintf("as a superuser: ALTER ROLE %s CREATEROLE; %s(a superuser's password takes a superuser)", quote(admin), s.grant(name, admin))
+	return fmt.Sprintf("as a superuser: ALTER ROLE %s CREATEROLE; %s(the password of a superuser, or of a role with REPLICATION, takes a superuser)", quote(admin), s.grant(name, admin))
 }
 
 // storedIfReadable reads the verifier where that is allowed; a role without one

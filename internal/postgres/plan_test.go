@@ -140,6 +140,10 @@ func TestPlanWarns(t *testing.T) {
 	if _, warnings, err := f.open(f.superuser()).Plan(t.Context(), super.User); err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "is a superuser") {
 		t.Errorf("a superuser: %q, %v", warnings, err)
 	}
+	copier := f.newRole("copier", "LOGIN REPLICATION")
+	if _, warnings, err := f.open(f.superuser()).Plan(t.Context(), copier.User); err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "has REPLICATION") {
+		t.Errorf("a role that standbys log in as: %q, %v", warnings, err)
+	}
 	trust := trusting(t)
 	trust.exec("SET password_encryption = 'md5'; ALTER ROLE " + quote(trust.app.User) + " PASSWORD 'x'")
 	former := trust.stored(trust.app.User)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgrotate/pgrotate/internal/labtest"
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
@@ -45,9 +46,9 @@ type rotated struct {
 	former, next secret.Credential // each with the verifier that the database has for it, or gets
 }
 
-func newRotated(t *testing.T, s *server, superuser bool) *rotated {
+func newRotated(t *testing.T, s *labtest.Server, superuser bool) *rotated {
 	t.Helper()
-	r := &rotated{fixture: fixtureAt(t, s.url(), "")}
+	r := &rotated{fixture: fixtureAt(t, s.URL(), "")}
 	administrator := r.admin
 	if superuser {
 		administrator = r.superuser()
@@ -71,7 +72,8 @@ func (r *rotated) set(c secret.Credential) {
 // who may read the verifier, and with one for whom it is rebuilt from the password
 // and the salt that the server shows.
 func TestServicesBehindAPooler(t *testing.T) {
-	s := newServer(t)
+	t.Parallel()
+	s := labtest.NewServer(t)
 	for name, test := range map[string]func(*testing.T, *rotated){
 		"ListOfVerifiers": listOfVerifiers, "ReloadWithTLS": reloadWithTLS, "ExactWayBack": exactWayBack, "AsksTheServer": asksTheServer,
 	} {

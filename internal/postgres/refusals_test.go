@@ -2,11 +2,11 @@ package postgres
 
 import (
 	"net/netip"
-	"os"
 	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/pgrotate/pgrotate/internal/labtest"
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
@@ -94,16 +94,17 @@ func TestLessOwn(t *testing.T) {
 
 // TestRefused reads what a real server writes, in one form after the other.
 func TestRefused(t *testing.T) {
-	s := newServer(t)
+	t.Parallel()
+	s := labtest.NewServer(t)
 	for _, test := range []struct{ name, setting, value, address string }{
 		{"TheDefault", "log_line_prefix", "%m [%p] ", ""},
 		{"Connections", "log_connections", "on", "127.0.0.1"},
 		{"Everything", "log_line_prefix", "%a|%u|%d|%r|%h|%b|%p|%P|%t|%m|%n|%i|%e|%c|%l|%s|%v|%x|%q|%Q|%%|%-12u|%8p ", "127.0.0.1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s.configure(test.setting, test.value)
-			f := fixtureAt(t, s.url(), "")
-			began, closed := s.logged(), f.newRole("closed", "NOLOGIN")
+			s.Configure(test.setting, test.value)
+			f := fixtureAt(t, s.URL(), "")
+			began, closed := s.Logged(), f.newRole("closed", "NOLOGIN")
 			d, former := f.locked(f.admin), f.app
 			if _, err := d.Set(t.Context(), f.fresh()); err != nil {
 				t.Fatal(err)
@@ -115,7 +116,7 @@ func TestRefused(t *testing.T) {
 			if verdict, err := d.Holds(t.Context(), former); verdict != secret.No || err != nil {
 				t.Fatal(verdict, err)
 			}
-			got, err := d.Refused(t.Context(), strings.TrimPrefix(s.logged(), began), []string{former.User, closed.User})
+			got, err := d.Refused(t.Context(), strings.TrimPrefix(s.Logged(), began), []string{former.User, closed.User})
 			want := []secret.Refused{{Role: former.User, Address: test.address, Logins: 3}, {Role: closed.User, Address: test.address, Logins: 1}}
 			if err != nil || !reflect.DeepEqual(got, want) {
 				t.Errorf("%+v, %v; want %+v", got, err, want)
@@ -123,23 +124,13 @@ func TestRefused(t *testing.T) {
 		})
 	}
 	t.Run("Elsewhere", func(t *testing.T) {
-		s.configure("log_destination", "syslog")
-		f := fixtureAt(t, s.url(), "")
+		s.Configure("log_destination", "syslog")
+		f := fixtureAt(t, s.URL(), "")
 		found, err := f.open(f.admin).Refused(t.Context(), "", []string{f.app.User})
 		if classOf(err) != refused || hintOf(err) == "" || !strings.Contains(err.Error(), "a place of its own") {
 			t.Errorf("%v, %v", found, err)
 		}
 	})
-}
-
-// logged is what the server has written to its standard error so far.
-func (s *server) logged() string {
-	s.Helper()
-	text, err := os.ReadFile(s.folder + ".log")
-	if err != nil {
-		s.Fatal(err)
-	}
-	return string(text)
 }
 
 func TestEnglish(t *testing.T) {

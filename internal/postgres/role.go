@@ -14,6 +14,7 @@ type role struct {
 	oid       uint32
 	bootstrap bool // made by initdb
 	super     bool
+	copies    bool // REPLICATION
 	canLogin  bool
 	expired   bool   // VALID UNTIL is over
 	expiring  bool   // VALID UNTIL is less than a day away
@@ -26,10 +27,10 @@ func (s *session) role(ctx context.Context, name string) (role, error) {
 	if err := nameable(name); err != nil {
 		return r, err
 	}
-	err := s.row(ctx, `SELECT oid, oid = 10, rolsuper, rolcanlogin, coalesce(rolvaliduntil <= clock_timestamp(), false),
+	err := s.row(ctx, `SELECT oid, oid = 10, rolsuper, rolreplication, rolcanlogin, coalesce(rolvaliduntil <= clock_timestamp(), false),
 		coalesce(rolvaliduntil <= clock_timestamp() + interval '1 day', false), coalesce(rolvaliduntil::text, ''), rolconnlimit
 		FROM pg_roles WHERE rolname = $1`, []any{name},
-		&r.oid, &r.bootstrap, &r.super, &r.canLogin, &r.expired, &r.expiring, &r.until, &r.limit)
+		&r.oid, &r.bootstrap, &r.super, &r.copies, &r.canLogin, &r.expired, &r.expiring, &r.until, &r.limit)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return r, no(fmt.Sprintf("look up role %q: it does not exist", name),
 			"check the user name in the served Secret and `postgres-role`")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/pgrotate/pgrotate/internal/labtest"
 	"github.com/pgrotate/pgrotate/internal/rotation/rotationtest"
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
@@ -32,7 +33,8 @@ func (f *fixture) named(c secret.Credential, application string) *pgx.Conn {
 }
 
 func TestSessions(t *testing.T) {
-	f := fixtureAt(t, newServer(t).url(), "")
+	t.Parallel()
+	f := fixtureAt(t, labtest.NewServer(t).URL(), "")
 	f.mayLook()
 	other := f.newRole("other", "LOGIN")
 	before := f.now()
@@ -85,7 +87,8 @@ func TestSessions(t *testing.T) {
 // TestSessionsWithoutRights: what may not be seen is counted, what may not be
 // ended is refused with the GRANT.
 func TestSessionsWithoutRights(t *testing.T) {
-	f := fixtureAt(t, newServer(t).url(), "")
+	t.Parallel()
+	f := fixtureAt(t, labtest.NewServer(t).URL(), "")
 	conn := f.named(f.app, "shop")
 	change := f.now()
 	d := f.open(f.admin)
@@ -120,7 +123,8 @@ func TestSessionsWithoutRights(t *testing.T) {
 }
 
 func TestSessionsContract(t *testing.T) {
-	url := newServer(t).url()
+	t.Parallel()
+	url := labtest.NewServer(t).URL()
 	rotationtest.TestSessions(t, func(t *testing.T) rotationtest.Sessions {
 		f := fixtureAt(t, url, "")
 		f.mayLook()

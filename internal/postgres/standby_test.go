@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgrotate/pgrotate/internal/labtest"
 	"github.com/pgrotate/pgrotate/internal/rotation/rotationtest"
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
@@ -22,14 +23,15 @@ func replicated(names ...string) func(*Config) {
 // TestStandbyThatReplaysLate: it accepts the former password and is named, by the
 // primary and by its own answer, until it has replayed the change.
 func TestStandbyThatReplaysLate(t *testing.T) {
+	t.Parallel()
 	const delay = 4 * time.Second
-	primary := newServer(t)
-	f := fixtureAt(t, primary.url(), "")
+	primary := labtest.NewServer(t)
+	f := fixtureAt(t, primary.URL(), "")
 	f.mayLook()
-	standby := primary.standby("two", delay)
+	standby := primary.Standby("two", delay)
 	f.waitsFor("SELECT EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming')")
 	f.waitsFor("SELECT coalesce(bool_and(replay_lsn >= pg_current_wal_lsn()), false) FROM pg_stat_replication")
-	d := f.locked(f.admin, replicated(standby.place()))
+	d := f.locked(f.admin, replicated(standby.Place()))
 
 	change, warnings, err := d.PlanStandbys(t.Context(), f.app.User)
 	if err != nil || len(warnings) > 0 || change != "waits for 1 connected, and for 1 listed, before pods restart" {
@@ -46,7 +48,7 @@ func TestStandbyThatReplaysLate(t *testing.T) {
 	}
 	names := f.lagging(d, position, next)
 	text := strings.Join(names, "; ")
-	if len(names) != 2 || !strings.Contains(text, "standby two at 127.0.0.1 (replayed ") || !strings.Contains(text, "replica "+standby.place()+" (it shows another password)") {
+	if len(names) != 2 || !strings.Contains(text, "standby two at 127.0.0.1 (replayed ") || !strings.Contains(text, "replica "+standby.Place()+" (it shows another password)") {
 		t.Errorf("lagging: %q", names)
 	}
 	for len(names) > 0 {
@@ -60,7 +62,7 @@ func TestStandbyThatReplaysLate(t *testing.T) {
 		t.Errorf("it is said to have the password after %v, %v before it had", took, delay-took)
 	}
 	there := f.open(f.admin, func(c *Config) {
-		c.URL = secret.New(strings.Replace(c.URL.Reveal(), primary.place(), standby.place(), 1))
+		c.URL = secret.New(strings.Replace(c.URL.Reveal(), primary.Place(), standby.Place(), 1))
 	})
 	conn, err := there.connect(t.Context(), next, way{accept: methodSCRAM})
 	if err != nil {
@@ -79,17 +81,18 @@ func (f *fixture) lagging(d *Database, position string, c secret.Credential) []s
 }
 
 func TestPlanStandbysRefuses(t *testing.T) {
-	primary, stranger := newServer(t), newServer(t)
-	f := fixtureAt(t, primary.url(), "")
-	trusting := newServer(t)
-	trusting.write("pg_hba.conf", "local all all trust\nhost all all 127.0.0.1/32 trust\n")
-	fixtureAt(t, trusting.url(), "").exec("SELECT pg_reload_conf()")
-	fixtureAt(t, trusting.url(), "").exec("CREATE ROLE " + quote(f.app.User) + " LOGIN")
+	t.Parallel()
+	primary, stranger := labtest.NewServer(t), labtest.NewServer(t)
+	f := fixtureAt(t, primary.URL(), "")
+	trusting := labtest.NewServer(t)
+	trusting.Write("pg_hba.conf", "local all all trust\nhost all all 127.0.0.1/32 trust\n")
+	fixtureAt(t, trusting.URL(), "").exec("SELECT pg_reload_conf()")
+	fixtureAt(t, trusting.URL(), "").exec("CREATE ROLE " + quote(f.app.User) + " LOGIN")
 	for _, test := range []struct{ replica, want string }{
 		{"127.0.0.1:1", "connection refused"},
-		{stranger.place(), "it has another password than the primary"},
-		{trusting.place(), "it asks for no SCRAM proof"},
-		{primary.place(), ""},
+		{stranger.Place(), "it has another password than the primary"},
+		{trusting.Place(), "it asks for no SCRAM proof"},
+		{primary.Place(), ""},
 	} {
 		_, _, err := f.open(f.admin, replicated(test.replica)).PlanStandbys(t.Context(), f.app.User)
 		if test.want == "" && err == nil {
@@ -109,9 +112,10 @@ func TestPlanStandbysRefuses(t *testing.T) {
 
 // TestStandbysThatAreHidden: who may not look is told what is missing.
 func TestStandbysThatAreHidden(t *testing.T) {
-	primary := newServer(t)
-	f := fixtureAt(t, primary.url(), "")
-	primary.standby("two", 0)
+	t.Parallel()
+	primary := labtest.NewServer(t)
+	f := fixtureAt(t, primary.URL(), "")
+	primary.Standby("two", 0)
 	f.waitsFor("SELECT EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming')")
 	d := f.open(f.admin)
 	change, warnings, err := d.PlanStandbys(t.Context(), f.app.User)
@@ -141,14 +145,15 @@ func TestReplicasAreParsed(t *testing.T) {
 }
 
 func TestStandbysContract(t *testing.T) {
-	primary := newServer(t)
-	f := fixtureAt(t, primary.url(), "")
+	t.Parallel()
+	primary := labtest.NewServer(t)
+	f := fixtureAt(t, primary.URL(), "")
 	f.mayLook()
-	standby := primary.standby("two", 0)
-	there := standby.session()
+	standby := primary.Standby("two", 0)
+	there := standby.Session()
 	f.waitsFor("SELECT coalesce(bool_and(replay_lsn >= pg_current_wal_lsn()), false) FROM pg_stat_replication WHERE state = 'streaming'")
-	d := f.locked(f.admin, replicated(standby.place()))
-	rotationtest.TestStandbys(t, rotationtest.Standbys{Standbys: d, Role: f.app.User, Names: []string{"standby two", "replica " + standby.place()},
+	d := f.locked(f.admin, replicated(standby.Place()))
+	rotationtest.TestStandbys(t, rotationtest.Standbys{Standbys: d, Role: f.app.User, Names: []string{"standby two", "replica " + standby.Place()},
 		Hold:    func() { there("SELECT pg_wal_replay_pause()") },
 		Release: func() { there("SELECT pg_wal_replay_resume()") },
 		Change: func() secret.Credential {

@@ -83,6 +83,7 @@ func TestEveryMistakeIsCaught(t *testing.T) {
 			t.Fatalf("%q is not in its place", seed.what)
 		}
 		t.Run(seed.what, func(t *testing.T) {
+			t.Parallel()
 			for _, m := range near[seed.focus] {
 				m.Mistake = seed.mistake
 				if r := m.Explore(seed.breaks); r.Violation != "" {

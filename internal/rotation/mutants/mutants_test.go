@@ -95,7 +95,7 @@ func (m mutant) kill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), "go", "test", "-overlay", overlay(t, m.file, text), "-vet=off", "-failfast", "-count=1", "..").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "go", "test", "-overlay", overlay(t, m.file, text), "-vet=off", "-failfast", "-count=1", "..", "-args", "-pairs=sample").CombinedOutput()
 	switch {
 	case err == nil:
 		t.Errorf("it survives")

@@ -1,4 +1,4 @@
-package postgres
+package labtest
 
 import (
 	"context"
@@ -9,18 +9,17 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/pgrotate/pgrotate/internal/labtest"
 )
 
-// server is a PostgreSQL that one test has to itself: for what it must not do
+// Server is a PostgreSQL that one test has to itself: for what it must not do
 // to a server that others use, such as giving it standbys.
-type server struct {
+type Server struct {
 	*testing.T
 	folder string // of its data
 	port   string
@@ -36,20 +35,20 @@ func binaries(t *testing.T) string {
 	return filepath.Dir(found[len(found)-1])
 }
 
-// newServer makes an empty server that asks everybody for a SCRAM proof, and
+// NewServer makes an empty server that asks everybody for a SCRAM proof, and
 // ends it after the test.
-func newServer(t *testing.T) *server {
+func NewServer(t *testing.T) *Server {
 	t.Helper()
 	s := prepare(t)
 	s.do("initdb", "-D", s.folder, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
-	s.write("pg_hba.conf", "local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost replication postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+	s.Write("pg_hba.conf", "local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost replication postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
 	s.start()
 	return s
 }
 
-func prepare(t *testing.T) *server {
+func prepare(t *testing.T) *Server {
 	t.Helper()
-	if labtest.Open(t).PostgresLog == "" {
+	if Open(t).PostgresLog == "" {
 		t.Skip("needs a lab that runs PostgreSQL itself")
 	}
 	owner, err := user.Lookup("postgres")
@@ -66,24 +65,24 @@ func prepare(t *testing.T) *server {
 	if err := os.Chown(base, uid, gid); err != nil {
 		t.Fatal(err)
 	}
-	return &server{T: t, folder: filepath.Join(base, "data"), port: labtest.FreePort(t), owner: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	return &Server{T: t, folder: filepath.Join(base, "data"), port: FreePort(t), owner: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
 }
 
-func (s *server) command(name string, args ...string) *exec.Cmd {
+func (s *Server) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(context.WithoutCancel(s.Context()), filepath.Join(binaries(s.T), name), args...)
 	cmd.SysProcAttr, cmd.Dir = &syscall.SysProcAttr{Credential: s.owner}, "/tmp"
 	return cmd
 }
 
-func (s *server) do(name string, args ...string) {
+func (s *Server) do(name string, args ...string) {
 	s.Helper()
 	if out, err := s.command(name, args...).CombinedOutput(); err != nil {
 		s.Fatalf("%s: %v\n%s", name, err, out)
 	}
 }
 
-// write replaces a file of the data folder.
-func (s *server) write(name, text string) {
+// Write replaces a file of the data folder.
+func (s *Server) Write(name, text string) {
 	s.Helper()
 	path := filepath.Join(s.folder, name)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -95,7 +94,7 @@ func (s *server) write(name, text string) {
 }
 
 // start runs the server until the test has ended, and waits until it answers.
-func (s *server) start(settings ...string) {
+func (s *Server) start(settings ...string) {
 	s.Helper()
 	args := []string{"-D", s.folder, "-p", s.port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=" + filepath.Dir(s.folder), "-c", "fsync=off"}
 	for _, setting := range settings {
@@ -117,27 +116,26 @@ func (s *server) start(settings ...string) {
 		<-ended
 	})
 	for deadline := time.Now().Add(time.Minute); ; <-time.After(100 * time.Millisecond) {
-		conn, err := pgx.Connect(s.Context(), s.url())
+		conn, err := pgx.Connect(s.Context(), s.URL())
 		if err == nil {
 			_ = conn.Close(s.Context())
 			return
 		}
 		if time.Now().After(deadline) {
-			text, _ := os.ReadFile(s.folder + ".log")
-			s.Fatalf("the server does not answer: %v\n%s", err, text)
+			s.Fatalf("the server does not answer: %v\n%s", err, s.Logged())
 		}
 	}
 }
 
-// url reaches it as its superuser, whom it asks for no password.
-func (s *server) url() string {
-	return fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable", s.place())
+// URL reaches it as its superuser, whom it asks for no password.
+func (s *Server) URL() string {
+	return fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable", s.Place())
 }
 
-// session executes statements as the superuser.
-func (s *server) session() func(sql string) {
+// Session executes statements as the superuser.
+func (s *Server) Session() func(sql string) {
 	s.Helper()
-	conn, err := pgx.Connect(s.Context(), s.url())
+	conn, err := pgx.Connect(s.Context(), s.URL())
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -150,14 +148,14 @@ func (s *server) session() func(sql string) {
 	}
 }
 
-// configure changes a setting for all sessions that begin from now on.
-func (s *server) configure(name, value string) {
+// Configure changes a setting for all sessions that begin from now on.
+func (s *Server) Configure(name, value string) {
 	s.Helper()
-	do := s.session()
-	do("ALTER SYSTEM SET " + name + " = " + constant(value))
+	do := s.Session()
+	do("ALTER SYSTEM SET " + name + " = " + "'" + strings.ReplaceAll(value, "'", "''") + "'")
 	do("SELECT pg_reload_conf()")
 	for now := ""; now != value; <-time.After(10 * time.Millisecond) {
-		conn, err := pgx.Connect(s.Context(), s.url())
+		conn, err := pgx.Connect(s.Context(), s.URL())
 		if err == nil {
 			err = conn.QueryRow(s.Context(), "SELECT current_setting($1)", name).Scan(&now)
 			_ = conn.Close(s.Context())
@@ -168,10 +166,21 @@ func (s *server) configure(name, value string) {
 	}
 }
 
-func (s *server) place() string { return net.JoinHostPort("127.0.0.1", s.port) }
+// Logged is what the server has written to its standard error so far.
+func (s *Server) Logged() string {
+	s.Helper()
+	text, err := os.ReadFile(s.folder + ".log")
+	if err != nil {
+		s.Fatal(err)
+	}
+	return string(text)
+}
 
-// standby makes a streaming standby of the server that replays late.
-func (s *server) standby(name string, delay time.Duration) *server {
+// Place is its host and port.
+func (s *Server) Place() string { return net.JoinHostPort("127.0.0.1", s.port) }
+
+// Standby makes a streaming standby of the server that replays late.
+func (s *Server) Standby(name string, delay time.Duration) *Server {
 	s.Helper()
 	b := prepare(s.T)
 	b.do("pg_basebackup", "-h", "127.0.0.1", "-p", s.port, "-U", "postgres", "-D", b.folder, "-c", "fast", "-R", "--no-sync")
