@@ -3,17 +3,14 @@
 package bench
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/pgrotate/pgrotate/internal/labtest"
+	"github.com/pgrotate/pgrotate/lab/audit"
 )
 
 // Way is a way to rotate the platform's password.
@@ -38,9 +35,9 @@ type Cost struct {
 
 // Measure rotates once.
 func Measure(ctx context.Context, lab labtest.Lab, way Way) (Cost, error) {
-	audit, err := os.Stat(lab.Audit)
+	logged, err := audit.Size(lab.Audit)
 	if err != nil {
-		return Cost{}, fmt.Errorf("find the audit log: %w", err)
+		return Cost{}, err
 	}
 	absent, err := watchSecret(ctx, lab)
 	if err != nil {
@@ -52,7 +49,7 @@ func Measure(ctx context.Context, lab labtest.Lab, way Way) (Cost, error) {
 		return Cost{}, fmt.Errorf("rotate %s: %w", way.Name, err)
 	}
 	cost.Processor, cost.Absent = children()-before, absent()
-	cost.Requests, err = requests(lab.Audit, audit.Size(), way.Agent)
+	cost.Requests, err = requests(lab.Audit, logged, way.Agent)
 	return cost, err
 }
 
@@ -66,27 +63,10 @@ func children() time.Duration {
 }
 
 // requests counts those of a sender that the API server has logged from offset on.
-func requests(audit string, offset int64, agent string) (count int, err error) {
-	file, err := os.Open(audit)
-	if err != nil {
-		return 0, fmt.Errorf("read the audit log: %w", err)
+func requests(log string, offset int64, agent string) (count int, err error) {
+	all, err := audit.Requests(log, offset, agent, func(e audit.Event) bool { return strings.HasPrefix(e.UserAgent, agent) })
+	for _, n := range all {
+		count += n
 	}
-	defer file.Close()
-	if _, err := file.Seek(offset, io.SeekStart); err != nil {
-		return 0, err
-	}
-	lines := bufio.NewReader(file)
-	for {
-		line, err := lines.ReadBytes('\n')
-		if err != nil {
-			return count, nil // a line that is being written is nobody's yet
-		}
-		var event struct{ Stage, UserAgent string }
-		if err := json.Unmarshal(line, &event); err != nil {
-			return 0, fmt.Errorf("read the audit log: %w", err)
-		}
-		if event.Stage == "ResponseComplete" && strings.HasPrefix(event.UserAgent, agent) {
-			count++
-		}
-	}
+	return count, err
 }

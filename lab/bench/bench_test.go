@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -74,20 +73,6 @@ func TestOnlyWhatIsGoneCounts(t *testing.T) {
 	close(calm)
 	if d := gone(calm); d != 0 {
 		t.Errorf("a Secret that was there all the time was gone for %s", d)
-	}
-}
-
-func TestRequestsAreThoseOfTheSenderSince(t *testing.T) {
-	const event = `{"stage":"%s","userAgent":"%s"}` + "\n"
-	before := fmt.Sprintf(event, "ResponseComplete", "pgrotate")
-	log := before + fmt.Sprintf(event, "ResponseStarted", "pgrotate") + fmt.Sprintf(event, "ResponseComplete", "pgrotate") +
-		fmt.Sprintf(event, "ResponseComplete", "kubelet/v1") + `{"stage":"Response`
-	name := filepath.Join(t.TempDir(), "audit.log")
-	if err := os.WriteFile(name, []byte(log), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := requests(name, int64(len(before)), "pgrotate"); err != nil || n != 1 {
-		t.Errorf("%d requests: %v", n, err)
 	}
 }
 

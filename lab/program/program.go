@@ -99,6 +99,11 @@ func (r *Run) Wait(limit time.Duration) (int, error) {
 	}
 }
 
+// Processor is the time that the process, which has ended, took of the processors.
+func (r *Run) Processor() time.Duration {
+	return r.cmd.ProcessState.UserTime() + r.cmd.ProcessState.SystemTime()
+}
+
 // Said is what the process has written to stdout and stderr so far.
 func (r *Run) Said() string { return r.out.String() }
 

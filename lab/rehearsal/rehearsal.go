@@ -4,7 +4,6 @@ package rehearsal
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -76,18 +75,18 @@ func (r Rehearsal) build(ctx context.Context) (path string, err error) {
 
 // rotate runs the program with inputs as the runner sets them and returns its
 // largest resident memory in bytes.
-func (r Rehearsal) rotate(ctx context.Context, program string) (int64, error) {
+func (r Rehearsal) rotate(ctx context.Context, path string) (int64, error) {
 	environment, err := r.environment()
 	if err != nil {
 		return 0, err
 	}
-	cmd := exec.CommandContext(ctx, program)
+	cmd := exec.CommandContext(ctx, path)
 	cmd.Env, cmd.Stdout, cmd.Stderr = environment, r.Out, r.Out
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	if err := cmd.Start(); err != nil {
 		return 0, fmt.Errorf("rotate: %w", err)
 	}
-	peak := watchMemory(cmd.Process.Pid)
+	peak := program.WatchMemory(cmd.Process.Pid)
 	err = cmd.Wait()
 	memory := peak()
 	if err != nil {
@@ -142,33 +141,12 @@ func (r Rehearsal) say(when string, facts ...string) {
 	fmt.Fprintln(r.Out)
 }
 
-// report is what the rehearsal reads of the program's JSON report.
-type report struct {
-	ElapsedMS int64  `json:"elapsed_ms"`
-	WindowMS  *int64 `json:"refused_window_ms"`
-	Workloads []struct {
-		ElapsedMS int64 `json:"elapsed_ms"`
-	} `json:"workloads"`
-}
-
-func (r Rehearsal) measure(ctx context.Context, program string, memory int64, refused []time.Time) (Figures, error) {
-	text, err := os.ReadFile(r.report())
+func (r Rehearsal) measure(ctx context.Context, path string, memory int64, refused []time.Time) (Figures, error) {
+	told, err := program.ReadReport(r.report())
 	if err != nil {
-		return Figures{}, fmt.Errorf("read the report: %w", err)
+		return Figures{}, err
 	}
-	var told report
-	if err := json.Unmarshal(text, &told); err != nil {
-		return Figures{}, fmt.Errorf("read the report: %w", err)
-	}
-	f := Figures{Total: milliseconds(told.ElapsedMS), Refused: len(refused), Seen: labtest.Window(refused), Memory: memory}
-	if told.WindowMS != nil {
-		f.Window = milliseconds(*told.WindowMS)
-	}
-	for _, w := range told.Workloads {
-		f.Slowest = max(f.Slowest, milliseconds(w.ElapsedMS))
-	}
-	f.Image, err = compressed(program)
+	f := Figures{Total: told.Total, Slowest: told.Slowest, Window: told.Window, Refused: len(refused), Seen: labtest.Window(refused), Memory: memory}
+	f.Image, err = compressed(path)
 	return f, err
 }
-
-func milliseconds(n int64) time.Duration { return time.Duration(n) * time.Millisecond }

@@ -26,6 +26,7 @@ const (
 	PostgresTrust     = 25433
 	PostgresPod       = 25434 // the forwarder in pod postgres-0
 	GitHub            = 25480
+	FakeNodes         = 25251
 )
 
 // Site is one lab on one machine.

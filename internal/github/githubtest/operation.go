@@ -26,6 +26,9 @@ func (s *Server) answer(r *http.Request, body []byte) answer {
 		s.violate(r.Method, escaped, err)
 		return refuse(http.StatusBadRequest, "GitHub's description does not allow this request: "+err.Error())
 	}
+	if refusal, is := s.exceeded(r.Method); is {
+		return refusal
+	}
 	fault := s.meet(r.Method, escaped)
 	switch fault.Effect {
 	case Answer:

@@ -35,6 +35,7 @@ type Server struct {
 	violations []string
 	requests   []string
 	served     int
+	limits     *limits
 }
 
 // NewServer returns an emulator without repositories and tokens, to be served
@@ -195,6 +196,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		hangUp(w) // the caller has died in the middle: no fault of its request
 		return
 	}
+	defer s.enter()()
 	answer, remaining := s.serve(r, body)
 	if answer.hangUp {
 		hangUp(w)

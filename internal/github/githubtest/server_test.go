@@ -343,3 +343,24 @@ func TestAnotherProcessCanScriptIt(t *testing.T) {
 		t.Errorf("unknown target: %v", err)
 	}
 }
+
+func TestLimits(t *testing.T) {
+	server, c := strict(t)
+	server.LimitRates()
+	const folder = "/repos/acme/shop/actions/secrets"
+	body := c.seal(folder, "x")
+	for range 80 {
+		c.do("PUT", folder+"/NAME", body)
+	}
+	if status, header, text := c.do("PUT", folder+"/NAME", body); status != 403 || header.Get("Retry-After") == "" || !strings.Contains(text, "secondary rate limit") {
+		t.Errorf("the 81st write of a minute: %d %s", status, text)
+	}
+	for i := range 499 { // 80 writes are 400 points, the key is 1
+		if status, _, _ := c.do("GET", folder+"/NAME", nil); status != 200 {
+			t.Fatalf("read %d of a minute: %d", i+1, status)
+		}
+	}
+	if status, _, _ := c.do("GET", folder+"/NAME", nil); status != 403 || server.Limited() != 2 {
+		t.Errorf("point 901 of a minute: %d, %d refused", status, server.Limited())
+	}
+}

@@ -1,4 +1,4 @@
-package rehearsal
+package program
 
 import (
 	"fmt"
@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// watchMemory follows the largest resident memory of a process until peak is
+// WatchMemory follows the largest resident memory of a process until peak is
 // called, which returns it in bytes. The kernel keeps the peak; it is only read
 // from time to time because it is gone with the process. (Not getrusage: its
 // ru_maxrss begins with what the parent had when it forked.)
-func watchMemory(pid int) (peak func() int64) {
+func WatchMemory(pid int) (peak func() int64) {
 	stop, found := make(chan struct{}), make(chan int64)
 	go func() {
 		ticks := time.NewTicker(20 * time.Millisecond)

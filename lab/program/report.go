@@ -1,0 +1,40 @@
+package program
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+)
+
+// Told is what the program's JSON report tells of its time.
+type Told struct {
+	Total   time.Duration
+	Slowest time.Duration // rollout
+	Window  time.Duration // in which logins were refused; zero: not known
+}
+
+// ReadReport reads the file that the program was told to write.
+func ReadReport(path string) (Told, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Told{}, fmt.Errorf("read the report: %w", err)
+	}
+	var r struct {
+		ElapsedMS int64 `json:"elapsed_ms"`
+		WindowMS  int64 `json:"refused_window_ms"`
+		Workloads []struct {
+			ElapsedMS int64 `json:"elapsed_ms"`
+		} `json:"workloads"`
+	}
+	if err := json.Unmarshal(text, &r); err != nil {
+		return Told{}, fmt.Errorf("read the report: %w", err)
+	}
+	told := Told{Total: milliseconds(r.ElapsedMS), Window: milliseconds(r.WindowMS)}
+	for _, w := range r.Workloads {
+		told.Slowest = max(told.Slowest, milliseconds(w.ElapsedMS))
+	}
+	return told, nil
+}
+
+func milliseconds(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
