@@ -147,4 +147,3 @@ func hangUp(conn net.Conn) {
 	}
 	_ = conn.Close()
 }
-

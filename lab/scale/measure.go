@@ -1,0 +1,82 @@
+package scale
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pgrotate/pgrotate/lab/audit"
+	"github.com/pgrotate/pgrotate/lab/program"
+)
+
+// Cost is what one rotation took.
+type Cost struct {
+	Total     time.Duration
+	Slowest   time.Duration  // rollout
+	Requests  map[string]int // to the API server, by verb and resource
+	GitHub    int            // requests
+	Limited   int            // of them refused by GitHub's limits
+	Bytes     map[string]int64
+	Memory    int64 // largest resident set, bytes
+	Processor time.Duration
+}
+
+// Asked is the number of requests to the API server.
+func (c Cost) Asked() (n int) {
+	for _, count := range c.Requests {
+		n += count
+	}
+	return n
+}
+
+// Beyond is the time that is not the slowest rollout's.
+func (c Cost) Beyond() time.Duration { return c.Total - c.Slowest }
+
+// limit is how long a rotation may take.
+const limit = 70 * time.Minute
+
+// Rotate rotates once with the program at that path, and demands that it does.
+func (b *Bench) Rotate(path string) (Cost, error) {
+	logged, err := audit.Size(b.Lab.Audit)
+	if err != nil {
+		return Cost{}, err
+	}
+	asked, limited := len(b.GitHub.Requests()), b.GitHub.Limited()
+	inputs, folder, err := b.prepare()
+	if err != nil {
+		return Cost{}, err
+	}
+	run, err := program.Start(path, folder, inputs)
+	if err != nil {
+		return Cost{}, err
+	}
+	peak := program.WatchMemory(run.PID())
+	code, err := run.Wait(limit)
+	c := Cost{Memory: peak(), Bytes: map[string]int64{}}
+	if err != nil || code != 0 {
+		return c, fmt.Errorf("rotate: exit code %d, %v\n%s", code, err, tail(run.Said()))
+	}
+	c.Processor, c.GitHub, c.Limited = run.Processor(), len(b.GitHub.Requests())-asked, b.GitHub.Limited()-limited
+	for server, road := range b.Roads {
+		c.Bytes[server] = road.Bytes()
+	}
+	if c.Requests, err = b.requests(logged); err != nil {
+		return c, err
+	}
+	told, err := program.ReadReport(filepath.Join(folder, program.Report))
+	c.Total, c.Slowest = told.Total, told.Slowest
+	return c, err
+}
+
+// requests counts those of the platform's account.
+func (b *Bench) requests(since int64) (map[string]int, error) {
+	account := fmt.Sprintf("system:serviceaccount:%s:pgrotate", b.Name)
+	return audit.Requests(b.Lab.Audit, since, account, func(e audit.Event) bool { return e.User.Username == account })
+}
+
+// tail is the end of what the program has said.
+func tail(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-30):], "\n")
+}

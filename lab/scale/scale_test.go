@@ -1,0 +1,166 @@
+package scale
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pgrotate/pgrotate/internal/labtest"
+	"github.com/pgrotate/pgrotate/lab/fakenode"
+	"github.com/pgrotate/pgrotate/lab/program"
+)
+
+// nodes is how many fake ones there are: as many as pods ask for, and few enough
+// to be no burden.
+const nodes = 10
+
+// start makes a bench on fake nodes and builds the program.
+func start(b *testing.B) (bench *Bench, path string) {
+	b.Helper()
+	lab := labtest.Open(b)
+	if lab.Audit == "" {
+		b.Skip("needs the lab's own cluster")
+	}
+	ctx, stop := signal.NotifyContext(b.Context(), os.Interrupt, syscall.SIGTERM)
+	b.Cleanup(stop)
+	path, err := program.Build(ctx, "../..", b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	fake, err := fakenode.Start(context.WithoutCancel(ctx), lab.Kubeconfig, nodes)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { check(b, fake.Close()) })
+	bench, err = NewBench(ctx, lab, b.TempDir())
+	b.Cleanup(func() { check(b, bench.Close()) })
+	check(b, err)
+	return bench, path
+}
+
+func check(b *testing.B, err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// sizes are those of PGROTATE_SIZES, or usual.
+func sizes(usual ...int) []int {
+	text := os.Getenv("PGROTATE_SIZES")
+	if text == "" {
+		return usual
+	}
+	var all []int
+	for _, word := range strings.Fields(text) {
+		n, _ := strconv.Atoi(word)
+		all = append(all, n)
+	}
+	return all
+}
+
+func BenchmarkWorkloads(b *testing.B) {
+	bench, path := start(b)
+	for b.Loop() {
+		var rows []Row
+		for _, n := range sizes(1, 10, 100, 1000) {
+			began := time.Now()
+			check(b, bench.Grow(n))
+			b.Logf("%d workloads are ready after %s", n, time.Since(began))
+			rows = append(rows, measure(b, bench, path, fmt.Sprint(n)))
+			fmt.Fprint(os.Stdout, Table("workloads", rows)+Requests(rows))
+		}
+	}
+}
+
+func measure(b *testing.B, bench *Bench, path, name string) Row {
+	b.Helper()
+	bench.Far(0)
+	cost, err := bench.Rotate(path)
+	check(b, err)
+	return Row{Name: name, Workloads: bench.workloads, Cost: cost}
+}
+
+func BenchmarkSecrets(b *testing.B) {
+	bench, path := start(b)
+	check(b, bench.Grow(1))
+	for b.Loop() {
+		var rows []Row
+		for _, n := range sizes(1, 10, 100) {
+			bench.Secrets(n)
+			rows = append(rows, measure(b, bench, path, fmt.Sprint(n)))
+		}
+		fmt.Fprint(os.Stdout, Table("GitHub secrets", rows))
+	}
+}
+
+func BenchmarkCopies(b *testing.B) {
+	bench, path := start(b)
+	check(b, bench.Grow(1))
+	for b.Loop() {
+		var rows []Row
+		for _, n := range sizes(1, 10, 50) {
+			check(b, bench.Copies(n))
+			rows = append(rows, measure(b, bench, path, fmt.Sprint(n)))
+		}
+		fmt.Fprint(os.Stdout, Table("copies", rows)+Requests(rows))
+	}
+}
+
+// BenchmarkDistance counts the round trips that wait for one another, of a
+// platform with one workload, one GitHub secret and one copy.
+func BenchmarkDistance(b *testing.B) {
+	const times, far = 3, 200 * time.Millisecond
+	bench, path := start(b)
+	check(b, bench.Grow(1))
+	check(b, bench.Copies(1))
+	measured := func(name string, roundTrip time.Duration, servers ...string) Distance {
+		d := Distance{Name: name, RoundTrip: roundTrip}
+		for range times {
+			bench.Far(roundTrip, servers...)
+			cost, err := bench.Rotate(path)
+			check(b, err)
+			d.Totals = append(d.Totals, cost.Total)
+		}
+		return d
+	}
+	for b.Loop() {
+		all := []Distance{measured("none", 0)}
+		for _, l := range []time.Duration{5 * time.Millisecond, 50 * time.Millisecond, far} {
+			all = append(all, measured(fmt.Sprintf("%s to all servers", l), l, Postgres, Kubernetes, GitHub))
+		}
+		for _, server := range []string{Postgres, Kubernetes, GitHub} {
+			all = append(all, measured(fmt.Sprintf("%s to %s alone", far, server), far, server))
+		}
+		fmt.Fprint(os.Stdout, Distances(all))
+	}
+}
+
+func TestTables(t *testing.T) {
+	rows := []Row{{Name: "10", Workloads: 10, Cost: Cost{Total: 3 * time.Second, Slowest: 2 * time.Second, GitHub: 7, Limited: 1, Memory: 30 << 20,
+		Requests: map[string]int{"patch deployments": 20, "get pods/log": 50}, Bytes: map[string]int64{Kubernetes: 1 << 19}, Processor: 500 * time.Millisecond}}}
+	want := `
+| workloads | whole | beyond the slowest rollout | requests to the API server | for each workload | to GitHub | bytes, API server | peak memory | processor time |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|
+| 10 | 3.00 s | 1.00 s | 70 | 7.0 | 7, 1 refused | 0.5 MiB | 30.0 MiB | 0.50 s |
+
+| request | 10 |
+|---|---:|
+| get pods/log | 50 |
+| patch deployments | 20 |
+`
+	if got := Table("workloads", rows) + Requests(rows); got != want {
+		t.Errorf("got %s", got)
+	}
+	far := Distances([]Distance{{Name: "none", Totals: []time.Duration{time.Second, 3 * time.Second, 2 * time.Second}},
+		{Name: "far", RoundTrip: 100 * time.Millisecond, Totals: []time.Duration{6 * time.Second}}})
+	if !strings.Contains(far, "| far | 6.00 s | 40 |") {
+		t.Errorf("got %s", far)
+	}
+}
