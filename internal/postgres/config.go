@@ -66,6 +66,9 @@ type Database struct {
 	lock       string          // the base that held is for
 	controlled map[string]bool // roles whose path refused a random password
 	turnedAway map[string]int  // own logins as a role that were refused since this changed a password
+
+	looking sync.Mutex // guards next
+	next    *look      // the round trip of Check that has not begun; nil: none waits
 }
 
 // Open reads the connection settings, and the certificate files they name, and

@@ -93,15 +93,60 @@ func (s *session) identity(ctx context.Context) (system, database string, err er
 }
 
 // Check makes one round trip on the session that holds the lock and returns the
-// database's clock. Class "lost": there is no such session any more.
+// database's clock. Class "lost": there is no such session any more. Callers that
+// wait for their turn at the same time share one round trip, which begins after
+// all of them have called: a thousand workloads ask at once.
 func (d *Database) Check(ctx context.Context) (time.Time, error) {
+	for {
+		l, first := d.join()
+		if first {
+			d.look(ctx, l)
+			return l.now, l.err
+		}
+		select {
+		case <-ctx.Done():
+			return time.Time{}, unknown("ask the database's clock", context.Cause(ctx))
+		case <-l.done:
+		}
+		if !l.cut {
+			return l.now, l.err
+		}
+	}
+}
+
+// look is one round trip of Check.
+type look struct {
+	done chan struct{} // closed at its end
+	now  time.Time
+	err  error
+	cut  bool // whoever made it was stopped, which is nobody else's failure
+}
+
+// join returns the round trip that has not begun, a new one to whoever is first.
+func (d *Database) join() (l *look, first bool) {
+	d.looking.Lock()
+	defer d.looking.Unlock()
+	if d.next == nil {
+		d.next, first = &look{done: make(chan struct{})}, true
+	}
+	return d.next, first
+}
+
+// look makes the round trip. Who calls from now on has come too late for it.
+func (d *Database) look(ctx context.Context, l *look) {
+	defer close(l.done)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.looking.Lock()
+	d.next = nil
+	d.looking.Unlock()
 	s, err := d.holder()
 	if err != nil {
-		return time.Time{}, err
+		l.err = err
+		return
 	}
-	return s.clock(ctx)
+	l.now, l.err = s.clock(ctx)
+	l.cut = l.err != nil && ctx.Err() != nil
 }
 
 // holder returns the session that holds the lock.

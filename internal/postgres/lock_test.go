@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -44,6 +46,69 @@ func TestAcquireTellsWhereTheLockIs(t *testing.T) {
 	if err != nil || time.Since(at).Abs() > time.Minute {
 		t.Errorf("Check: %v, %v", at, err)
 	}
+}
+
+// TestChecksShareRoundTrips asks from many workloads at once over a slow way: one
+// after the other, the last would have to wait for a hundred round trips.
+func TestChecksShareRoundTrips(t *testing.T) {
+	const callers = 100
+	f := newFixture(t)
+	way := &slowWay{}
+	d := f.locked(f.admin, func(c *Config) { c.Dial = way.dial })
+	way.sent.Store(0)
+	way.delay.Store(int64(20 * time.Millisecond))
+	errs := make([]error, callers)
+	var running sync.WaitGroup
+	for i := range callers {
+		running.Go(func() { _, errs[i] = d.Check(t.Context()) })
+	}
+	running.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Error(err)
+	}
+	if n := way.sent.Load(); n > callers/10 {
+		t.Errorf("%d callers made %d round trips", callers, n)
+	}
+}
+
+// TestAStoppedCheckStopsNobodyElse lets whoever makes the round trip be stopped
+// before it, while another waits for the answer.
+func TestAStoppedCheckStopsNobodyElse(t *testing.T) {
+	f := newFixture(t)
+	d := f.locked(f.admin)
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	l, _ := d.join()
+	other := make(chan error)
+	go func() {
+		_, err := d.Check(t.Context())
+		other <- err
+	}()
+	d.look(stopped, l)
+	if err := <-other; l.err == nil || err != nil {
+		t.Errorf("the one that was stopped: %v, the other: %v", l.err, err)
+	}
+}
+
+// slowWay counts what is sent and holds it up.
+type slowWay struct {
+	sent, delay atomic.Int64
+}
+
+func (w *slowWay) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	return slowConn{conn, w}, err
+}
+
+type slowConn struct {
+	net.Conn
+	way *slowWay
+}
+
+func (c slowConn) Write(b []byte) (int, error) {
+	c.way.sent.Add(1)
+	time.Sleep(time.Duration(c.way.delay.Load()))
+	return c.Conn.Write(b)
 }
 
 func TestAcquireWithoutTheSystemIdentifier(t *testing.T) {
