@@ -2,6 +2,7 @@ package scale
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strings"
 	"time"
@@ -37,7 +38,8 @@ func (c Cost) Beyond() time.Duration { return c.Total - c.Slowest }
 const limit = 70 * time.Minute
 
 // Rotate rotates once with the program at that path, and demands that it does.
-func (b *Bench) Rotate(path string) (Cost, error) {
+// more is added to its environment.
+func (b *Bench) Rotate(path string, more map[string]string) (Cost, error) {
 	logged, err := audit.Size(b.Lab.Audit)
 	if err != nil {
 		return Cost{}, err
@@ -47,6 +49,7 @@ func (b *Bench) Rotate(path string) (Cost, error) {
 	if err != nil {
 		return Cost{}, err
 	}
+	maps.Copy(inputs, more)
 	run, err := program.Start(path, folder, inputs)
 	if err != nil {
 		return Cost{}, err

@@ -16,6 +16,13 @@ import (
 	"github.com/pgrotate/pgrotate/lab/program"
 )
 
+func TestMain(m *testing.M) {
+	if folder := os.Getenv(profileFolder); folder != "" { // Profile has started this process
+		os.Exit(profiled(folder))
+	}
+	os.Exit(m.Run())
+}
+
 // nodes is how many fake ones there are: as many as pods ask for, and few enough
 // to be no burden.
 const nodes = 10
@@ -76,13 +83,16 @@ func BenchmarkWorkloads(b *testing.B) {
 			rows = append(rows, measure(b, bench, path, fmt.Sprint(n)))
 			fmt.Fprint(os.Stdout, Table("workloads", rows)+Requests(rows))
 		}
+		text, err := bench.Profile()
+		check(b, err)
+		fmt.Fprint(os.Stdout, text)
 	}
 }
 
 func measure(b *testing.B, bench *Bench, path, name string) Row {
 	b.Helper()
 	bench.Far(0)
-	cost, err := bench.Rotate(path)
+	cost, err := bench.Rotate(path, nil)
 	check(b, err)
 	return Row{Name: name, Workloads: bench.workloads, Cost: cost}
 }
@@ -124,7 +134,7 @@ func BenchmarkDistance(b *testing.B) {
 		d := Distance{Name: name, RoundTrip: roundTrip}
 		for range times {
 			bench.Far(roundTrip, servers...)
-			cost, err := bench.Rotate(path)
+			cost, err := bench.Rotate(path, nil)
 			check(b, err)
 			d.Totals = append(d.Totals, cost.Total)
 		}
