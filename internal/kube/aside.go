@@ -103,9 +103,13 @@ func (a *area) living(ctx context.Context) (map[string][]string, error) {
 
 // others are the owners of living pods that are no workload that can be restarted.
 func (a *area) others(all []*Workload, living map[string][]string) []*Workload {
+	known := map[string]bool{}
+	for _, w := range all {
+		known[w.id()] = true
+	}
 	var found []*Workload
 	for owner, ways := range living {
-		if slices.ContainsFunc(all, func(w *Workload) bool { return w.id() == owner }) {
+		if known[owner] {
 			continue
 		}
 		word, name, _ := strings.Cut(owner, "/")

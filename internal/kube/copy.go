@@ -16,7 +16,8 @@ import (
 // created, and only its mapped keys are ever written.
 type Copy struct {
 	holder
-	served *Served
+	served  *Served
+	planned *corev1.Secret // as Plan has seen it; nil: it is to be read
 }
 
 // Plan tells which keys Set would change to hold c and finds out by a dry run of
@@ -34,6 +35,7 @@ func (c *Copy) Plan(ctx context.Context, next secret.Credential) (change string,
 		return "", nil, err
 	}
 	current := c.served.read(served)
+	c.planned = o
 	return c.plan(ctx, o, next, dataOf, c.same(c.read(o), current), c.nameless(o, current.User, next.User))
 }
 
@@ -56,8 +58,8 @@ func (c *Copy) same(mine, served secret.Credential) error {
 }
 
 // Set makes the mapped keys hold cred, in one merge patch that holds only where
-// the Secret is still as it was read just before; a foreign change of anything
-// else is left standing. It sends nothing where all is there already. The keys
+// the Secret is still as it was read, by Plan or just before; a foreign change of
+// anything else is left standing. It sends nothing where all is there already. The keys
 // of cred are those of the served Secret and are not taken over: a url or dsn is
 // edited in place, so that it keeps its own host and options.
 //
@@ -68,6 +70,14 @@ func (c *Copy) same(mine, served secret.Credential) error {
 //
 // Class conflict: somebody else keeps writing it.
 func (c *Copy) Set(ctx context.Context, cred secret.Credential) error {
+	if o := c.planned; o != nil { // a read less
+		c.planned = nil
+		if wanted, err := c.wanted(o, cred); err == nil && !wanted.in(o) { // what was read once proves nothing about now
+			if _, err = c.write(ctx, o, wanted); classOf(err) != conflict {
+				return err
+			}
+		}
+	}
 	for range collisions {
 		o, err := c.get(ctx)
 		if err != nil {

@@ -83,14 +83,19 @@ func (w *watcher) leave(name string) {
 func (w *watcher) wake(name string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for follower, changed := range w.followers {
-		if name != "" && name != follower {
-			continue
-		}
-		select {
-		case changed <- struct{}{}:
-		default: // it has not looked since the last change
-		}
+	if name != "" {
+		tell(w.followers[name])
+		return
+	}
+	for _, changed := range w.followers {
+		tell(changed)
+	}
+}
+
+func tell(changed chan struct{}) {
+	select {
+	case changed <- struct{}{}:
+	default: // it has not looked since the last change, or nobody follows
 	}
 }
 

@@ -39,16 +39,18 @@ type Bench struct {
 	ctx       context.Context
 	folder    string // of all runs
 	runs      int
+	pods      int32 // of each workload
 	workloads int
 	inputs    map[string]string
 	secrets   []string // of GitHub
 	copies    []string
 }
 
-// NewBench makes a platform without workloads. Close removes it, also after an error.
-func NewBench(ctx context.Context, lab labtest.Lab, folder string) (*Bench, error) {
+// NewBench makes a platform without workloads; those that it gets have so many
+// pods. Close removes it, also after an error.
+func NewBench(ctx context.Context, lab labtest.Lab, folder string, pods int32) (*Bench, error) {
 	p, err := fixture.New(ctx, lab)
-	b := &Bench{Platform: p, Roads: map[string]*Road{}, ctx: ctx, folder: folder, secrets: []string{fixture.GitHubName}}
+	b := &Bench{Platform: p, Roads: map[string]*Road{}, ctx: ctx, folder: folder, pods: pods, secrets: []string{fixture.GitHubName}}
 	if err != nil {
 		return b, err
 	}

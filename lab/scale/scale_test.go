@@ -3,6 +3,7 @@ package scale
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"strconv"
@@ -27,31 +28,43 @@ func TestMain(m *testing.M) {
 // to be no burden.
 const nodes = 10
 
+// pods is how many each workload has.
+const pods = 5
+
 // start makes a bench on fake nodes and builds the program.
 func start(b *testing.B) (bench *Bench, path string) {
 	b.Helper()
-	lab := labtest.Open(b)
-	if lab.Audit == "" {
-		b.Skip("needs the lab's own cluster")
-	}
-	ctx, stop := signal.NotifyContext(b.Context(), os.Interrupt, syscall.SIGTERM)
-	b.Cleanup(stop)
-	path, err := program.Build(ctx, "../..", b.TempDir())
-	if err != nil {
-		b.Fatal(err)
-	}
-	fake, err := fakenode.Start(context.WithoutCancel(ctx), lab.Kubeconfig, nodes)
+	fake, err := fakenode.Start(context.WithoutCancel(b.Context()), own(b).Kubeconfig, nodes)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { check(b, fake.Close()) })
-	bench, err = NewBench(ctx, lab, b.TempDir())
-	b.Cleanup(func() { check(b, bench.Close()) })
-	check(b, err)
+	return platform(b, pods)
+}
+
+// own is the lab, where it has a cluster of its own.
+func own(t testing.TB) labtest.Lab {
+	lab := labtest.Open(t)
+	if lab.Audit == "" {
+		t.Skip("needs the lab's own cluster")
+	}
+	return lab
+}
+
+// platform makes a bench whose workloads have so many pods, and builds the program.
+func platform(t testing.TB, pods int32) (bench *Bench, path string) {
+	t.Helper()
+	ctx, stop := signal.NotifyContext(t.Context(), os.Interrupt, syscall.SIGTERM)
+	t.Cleanup(stop)
+	path, err := program.Build(ctx, "../..", t.TempDir())
+	check(t, err)
+	bench, err = NewBench(ctx, own(t), t.TempDir(), pods)
+	t.Cleanup(func() { check(t, bench.Close()) })
+	check(t, err)
 	return bench, path
 }
 
-func check(b *testing.B, err error) {
+func check(b testing.TB, err error) {
 	b.Helper()
 	if err != nil {
 		b.Fatal(err)
@@ -151,6 +164,42 @@ func BenchmarkDistance(b *testing.B) {
 		fmt.Fprint(os.Stdout, Distances(all))
 	}
 }
+
+// TestRequestsOfARotation holds what a rotation asks the API server for: so much,
+// and for each workload three requests, for its pods one each. A watch is one of a
+// kind and namespace, whatever their number. (The workloads here have no pods.)
+func TestRequestsOfARotation(t *testing.T) {
+	bench, path := platform(t, 0)
+	check(t, bench.Copies(1))
+	var first map[string]int
+	for i, n := range []int{1, 11} {
+		check(t, bench.Grow(n))
+		cost, err := bench.Rotate(path, nil)
+		check(t, err)
+		if i == 0 {
+			first = cost.Requests
+			continue
+		}
+		more := map[string]int{}
+		for kind, count := range cost.Requests {
+			if count != first[kind] {
+				more[kind] = count - first[kind]
+			}
+		}
+		t.Logf("with one workload %v", first)
+		// A dry run, then a look and a change. The first run makes the journal.
+		want := map[string]int{"list deployments": n - 1, "patch deployments": 2 * (n - 1), "update secrets": 1}
+		if !maps.Equal(more, want) {
+			t.Errorf("%d workloads more: %v more requests, want %v", n-1, more, want)
+		}
+		if sum := cost.Asked() - 3*n; sum > fixed {
+			t.Errorf("%d requests that are not for a workload, want %d at most: %v", sum, fixed, cost.Requests)
+		}
+	}
+}
+
+// fixed is how many requests a rotation with one copy makes for no workload.
+const fixed = 40
 
 func TestTables(t *testing.T) {
 	rows := []Row{{Name: "10", Workloads: 10, Cost: Cost{Total: 3 * time.Second, Slowest: 2 * time.Second, GitHub: 7, Limited: 1, Memory: 30 << 20,

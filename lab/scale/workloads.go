@@ -14,9 +14,6 @@ import (
 	"github.com/pgrotate/pgrotate/lab/fakenode"
 )
 
-// Pods is how many each workload has.
-const Pods = 5
-
 // Grow adds Deployments on fake nodes until there are count, and returns when
 // all their pods are ready.
 func (b *Bench) Grow(count int) error {
@@ -27,7 +24,7 @@ func (b *Bench) Grow(count int) error {
 		slots <- struct{}{}
 		running.Go(func() {
 			defer func() { <-slots }()
-			_, errs[i] = b.Cluster.AppsV1().Deployments(b.Name).Create(b.ctx, deployment(b.workloads+i), metav1.CreateOptions{})
+			_, errs[i] = b.Cluster.AppsV1().Deployments(b.Name).Create(b.ctx, b.deployment(b.workloads+i), metav1.CreateOptions{})
 		})
 	}
 	running.Wait()
@@ -38,11 +35,11 @@ func (b *Bench) Grow(count int) error {
 	return b.ready()
 }
 
-func deployment(i int) *appsv1.Deployment {
-	name, replicas, kept := fmt.Sprintf("worker-%04d", i), int32(Pods), int32(1)
+func (b *Bench) deployment(i int) *appsv1.Deployment {
+	name, kept := fmt.Sprintf("worker-%04d", i), int32(1)
 	labels := map[string]string{"app": name}
 	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: appsv1.DeploymentSpec{
-		Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: labels}, RevisionHistoryLimit: &kept,
+		Replicas: &b.pods, Selector: &metav1.LabelSelector{MatchLabels: labels}, RevisionHistoryLimit: &kept,
 		Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
 			Containers: []corev1.Container{{
 				Name: "service", Image: "example.test/service:1",
@@ -64,7 +61,7 @@ func (b *Bench) ready() error {
 		}
 		ready := 0
 		for _, d := range list.Items {
-			if s := d.Status; s.ObservedGeneration == d.Generation && s.Replicas == Pods && s.UpdatedReplicas == Pods && s.AvailableReplicas == Pods {
+			if s := d.Status; s.ObservedGeneration == d.Generation && s.Replicas == b.pods && s.UpdatedReplicas == b.pods && s.AvailableReplicas == b.pods {
 				ready++
 			}
 		}
