@@ -1,4 +1,4 @@
-.PHONY: demo test test-alone test-here act bench crash faults mutants fuzz lab lab-down lab-status
+.PHONY: demo test test-alone test-here act bench scale crash faults mutants fuzz lab lab-down lab-status
 
 # Where `make lab` writes what the tests need to know.
 LAB := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pgrotate-lab/lab.json
@@ -44,6 +44,14 @@ test-here:
 bench: export PGROTATE_LAB = $(LAB)
 bench: lab
 	cd lab && CGO_ENABLED=0 go test $(LEAN) -run '^$$' -bench . -benchtime 1x ./bench
+
+# What a rotation costs with up to 1,000 workloads, 100 GitHub secrets and 50 copies, and far from its
+# servers; a profile of the largest. Half an hour. PGROTATE_SIZES="1 10" leaves the large ones out.
+scale: export PGROTATE_LAB = $(LAB)
+scale: lab
+	cd lab && $(RUN) rest
+	cd lab && CGO_ENABLED=0 go test $(LEAN) -run '^$$' -bench . -benchtime 1x -timeout 3h ./scale
+	cd lab && $(RUN) up
 
 # The workflows of README and .github/workflows as GitHub would run them, with the
 # real Dockerfile. The first time it makes images for some minutes.
