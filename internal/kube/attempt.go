@@ -122,9 +122,12 @@ func (w *Workload) refuted(p secret.Proof) error {
 // another.
 func (a *attempt) replace(ctx context.Context, p pod) error {
 	a.progress(fmt.Sprintf("pod %q is refuted and replaced once: it may have started with the former password", p.name))
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	err := a.cluster.core.Delete().Namespace(a.cluster.namespace).Resource("pods").Name(p.name).
+	ctx, done, err := a.cluster.core.begin(ctx)
+	if err != nil {
+		return a.cluster.failed(fmt.Sprintf("replace pod %q", p.name), err, rule{})
+	}
+	defer done()
+	err = a.cluster.core.Delete().Namespace(a.cluster.namespace).Resource("pods").Name(p.name).
 		Body(&metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(p.uid))}).Do(ctx).Error()
 	if class := classify(err); err == nil || class == missing || class == conflict { // it is gone
 		return nil

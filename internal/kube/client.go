@@ -18,7 +18,29 @@ const (
 	manager = "pgrotate"
 	// callTimeout ends a call on a connection that went silent.
 	callTimeout = 15 * time.Second
+	// atOnceAtMost is how many calls are under way. An API server lets a connection
+	// have 100 streams (--http2-max-streams-per-connection), watches included; each
+	// call that finds no room would open a connection of its own.
+	atOnceAtMost = 80
 )
+
+// group is the client of an API group. All groups of a cluster share the turns.
+type group struct {
+	rest.Interface
+	turns chan struct{}
+}
+
+// begin waits for a turn and returns the context of one call, whose time begins
+// then. done must be called after the call.
+func (g group) begin(ctx context.Context) (call context.Context, done func(), err error) {
+	select {
+	case g.turns <- struct{}{}:
+	case <-ctx.Done():
+		return nil, nil, context.Cause(ctx)
+	}
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	return call, func() { cancel(); <-g.turns }, nil
+}
 
 type object interface {
 	runtime.Object
@@ -28,7 +50,7 @@ type object interface {
 // resource is a typed client of one resource in one namespace. client-go's own
 // (gentype) does the same and makes the program 8 MB larger.
 type resource[O object, L runtime.Object] struct {
-	rest      rest.Interface
+	rest      group
 	codec     runtime.ParameterCodec
 	namespace string // empty: the resource has none
 	plural    string
@@ -58,10 +80,13 @@ func (r resource[O, L]) patch(ctx context.Context, name string, body []byte, dry
 }
 
 func (r resource[O, L]) call(ctx context.Context, request *rest.Request) (O, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	o := r.one()
-	err := r.scoped(request).Do(ctx).Into(o)
+	ctx, done, err := r.rest.begin(ctx)
+	if err != nil {
+		return o, err
+	}
+	defer done()
+	err = r.scoped(request).Do(ctx).Into(o)
 	return o, err
 }
 
@@ -81,10 +106,13 @@ func (r resource[O, L]) each(ctx context.Context, opts metav1.ListOptions, do fu
 }
 
 func (r resource[O, L]) list(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	l := r.many()
-	err := r.scoped(r.rest.Get()).VersionedParams(&opts, r.codec).Do(ctx).Into(l)
+	ctx, done, err := r.rest.begin(ctx)
+	if err != nil {
+		return l, err
+	}
+	defer done()
+	err = r.scoped(r.rest.Get()).VersionedParams(&opts, r.codec).Do(ctx).Into(l)
 	return l, err
 }
 

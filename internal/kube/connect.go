@@ -39,7 +39,7 @@ type Cluster struct {
 	keeper    *secret.Keeper
 	codec     runtime.ParameterCodec
 
-	core, apps, batch, authorization rest.Interface
+	core, apps, batch, authorization group
 }
 
 // Connect reads the credentials and prepares a connection; it sends nothing.
@@ -93,10 +93,11 @@ func (c *Cluster) dial() error {
 }
 
 func (c *Cluster) groups(transport *http.Client) error {
+	turns := make(chan struct{}, atOnceAtMost)
 	for _, g := range []struct {
 		version schema.GroupVersion
 		path    string
-		client  *rest.Interface
+		client  *group
 	}{
 		{corev1.SchemeGroupVersion, "/api", &c.core},
 		{appsv1.SchemeGroupVersion, "/apis", &c.apps},
@@ -109,7 +110,7 @@ func (c *Cluster) groups(transport *http.Client) error {
 		if err != nil {
 			return fail(refused, "", "read the server address of the kubeconfig: %s", c.keeper.Scrub(err.Error()))
 		}
-		*g.client = client
+		*g.client = group{client, turns}
 	}
 	return nil
 }

@@ -6,11 +6,14 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
@@ -85,4 +88,47 @@ func TestACopyIsWrittenInOneRequest(t *testing.T) {
 	if err := copies[0].Set(t.Context(), next); err != nil || !slices.Equal(api.asked, []string{http.MethodGet}) {
 		t.Errorf("again: asked %q, %v", api.asked, err)
 	}
+}
+
+// held is a way to an API server that answers when it is told to.
+type held struct {
+	asked   atomic.Int32
+	release chan struct{}
+}
+
+// RoundTrip answers that there is nothing.
+func (h *held) RoundTrip(r *http.Request) (*http.Response, error) {
+	h.asked.Add(1)
+	<-h.release
+	return &http.Response{StatusCode: http.StatusNotFound, Body: http.NoBody, Header: http.Header{}, Request: r}, nil
+}
+
+// TestCallsTakeTurns begins more calls, in two namespaces, than a connection has
+// room for.
+func TestCallsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		way := &held{release: make(chan struct{})}
+		c := &Cluster{config: &rest.Config{Host: "http://127.0.0.1", Transport: way}, namespace: "alfred", keeper: secret.NewKeeper(nil)}
+		if err := c.dial(); err != nil {
+			t.Fatal(err)
+		}
+		in := []*Cluster{c, c.in("elsewhere")}
+		var running sync.WaitGroup
+		for i := range 3 * atOnceAtMost {
+			running.Go(func() {
+				if _, err := in[i%2].secrets().get(t.Context(), "one"); classify(err) != missing {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		if n := way.asked.Load(); n != atOnceAtMost {
+			t.Errorf("%d calls at once", n)
+		}
+		close(way.release)
+		running.Wait()
+		if n := way.asked.Load(); n != 3*atOnceAtMost {
+			t.Errorf("%d calls in all", n)
+		}
+	})
 }

@@ -29,8 +29,11 @@ func (t *Tunnel) Log(ctx context.Context, since time.Time) (lines string, whole 
 
 // log reads what opts select of a pod's log.
 func (c *Cluster) log(ctx context.Context, namespace, pod string, opts *corev1.PodLogOptions) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
+	ctx, done, err := c.core.begin(ctx)
+	if err != nil {
+		return nil, c.failed(fmt.Sprintf("read the log of pod %q", pod), err, rule{})
+	}
+	defer done()
 	answer := c.core.Get().Namespace(namespace).Resource("pods").Name(pod).SubResource("log").VersionedParams(opts, c.codec).Do(ctx)
 	if err := answer.Error(); err != nil { // Raw alone does not say why
 		return nil, c.failed(fmt.Sprintf("read the log of pod %q", pod), err, rule{namespace: namespace, resource: "pods/log", verbs: []string{"get"}})

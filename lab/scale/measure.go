@@ -13,14 +13,15 @@ import (
 
 // Cost is what one rotation took.
 type Cost struct {
-	Total     time.Duration
-	Slowest   time.Duration  // rollout
-	Requests  map[string]int // to the API server, by verb and resource
-	GitHub    int            // requests
-	Limited   int            // of them refused by GitHub's limits
-	Bytes     map[string]int64
-	Memory    int64 // largest resident set, bytes
-	Processor time.Duration
+	Total       time.Duration
+	Slowest     time.Duration  // rollout
+	Requests    map[string]int // to the API server, by verb and resource
+	GitHub      int            // requests
+	Limited     int            // of them refused by GitHub's limits
+	Bytes       int64          // to and from the API server
+	Connections int64          // to the API server
+	Memory      int64          // largest resident set, bytes
+	Processor   time.Duration
 }
 
 // Asked is the number of requests to the API server.
@@ -56,14 +57,11 @@ func (b *Bench) Rotate(path string, more map[string]string) (Cost, error) {
 	}
 	peak := program.WatchMemory(run.PID())
 	code, err := run.Wait(limit)
-	c := Cost{Memory: peak(), Bytes: map[string]int64{}}
+	c := Cost{Memory: peak(), Bytes: b.Roads[Kubernetes].Bytes(), Connections: b.Roads[Kubernetes].Connections()}
 	if err != nil || code != 0 {
 		return c, fmt.Errorf("rotate: exit code %d, %v\n%s", code, err, tail(run.Said()))
 	}
 	c.Processor, c.GitHub, c.Limited = run.Processor(), len(b.GitHub.Requests())-asked, b.GitHub.Limited()-limited
-	for server, road := range b.Roads {
-		c.Bytes[server] = road.Bytes()
-	}
 	if c.Requests, err = b.requests(logged); err != nil {
 		return c, err
 	}

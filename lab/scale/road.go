@@ -16,6 +16,7 @@ type Road struct {
 	target    string
 	roundTrip atomic.Int64 // nanoseconds
 	bytes     atomic.Int64 // both ways
+	made      atomic.Int64 // connections
 
 	mu   sync.Mutex
 	open map[net.Conn]bool // nil: closed
@@ -34,6 +35,7 @@ func NewRoad(target string) (*Road, error) {
 			if err != nil {
 				return
 			}
+			r.made.Add(1)
 			go r.carry(conn)
 		}
 	}()
@@ -41,14 +43,18 @@ func NewRoad(target string) (*Road, error) {
 }
 
 // Lengthen sets the round trip of connections that are made from now on, and
-// forgets the bytes so far.
+// forgets what it has carried so far.
 func (r *Road) Lengthen(roundTrip time.Duration) {
 	r.roundTrip.Store(int64(roundTrip))
 	r.bytes.Store(0)
+	r.made.Store(0)
 }
 
 // Bytes is how many were carried since Lengthen, both ways, encryption included.
 func (r *Road) Bytes() int64 { return r.bytes.Load() }
+
+// Connections is how many were made since Lengthen.
+func (r *Road) Connections() int64 { return r.made.Load() }
 
 // Close ends all connections.
 func (r *Road) Close() error {

@@ -49,6 +49,9 @@ func TestRoadTakesItsTime(t *testing.T) {
 	if took := time.Since(began); took < 3*roundTrip {
 		t.Errorf("connecting and two questions took %s, three round trips are %s", took, 3*roundTrip)
 	}
+	if n := road.Connections(); n != 1 {
+		t.Errorf("%d connections were made", n)
+	}
 	if n, want := road.Bytes(), int64(len("one\nheard one\ntwo\nheard two\n")); n != want {
 		t.Errorf("%d bytes were carried, want %d", n, want)
 	}

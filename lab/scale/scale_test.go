@@ -202,11 +202,11 @@ const fixed = 37
 
 func TestTables(t *testing.T) {
 	rows := []Row{{Name: "10", Workloads: 10, Cost: Cost{Total: 3 * time.Second, Slowest: 2 * time.Second, GitHub: 7, Limited: 1, Memory: 30 << 20,
-		Requests: map[string]int{"patch deployments": 20, "get pods/log": 50}, Bytes: map[string]int64{Kubernetes: 1 << 19}, Processor: 500 * time.Millisecond}}}
+		Requests: map[string]int{"patch deployments": 20, "get pods/log": 50}, Bytes: 1 << 19, Connections: 2, Processor: 500 * time.Millisecond}}}
 	want := `
-| workloads | whole | beyond the slowest rollout | requests to the API server | for each workload | to GitHub | bytes, API server | peak memory | processor time |
-|---|---:|---:|---:|---:|---:|---:|---:|---:|
-| 10 | 3.00 s | 1.00 s | 70 | 7.0 | 7, 1 refused | 0.5 MiB | 30.0 MiB | 0.50 s |
+| workloads | whole | beyond the slowest rollout | requests to the API server | for each workload | to GitHub | connections | bytes, API server | peak memory | processor time |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|
+| 10 | 3.00 s | 1.00 s | 70 | 7.0 | 7, 1 refused | 2 | 0.5 MiB | 30.0 MiB | 0.50 s |
 
 | request | 10 |
 |---|---:|
