@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pgrotate/pgrotate/internal/secret"
@@ -71,23 +72,25 @@ func TestChecksShareRoundTrips(t *testing.T) {
 	}
 }
 
-// TestAStoppedCheckStopsNobodyElse lets whoever makes the round trip be stopped
-// before it, while another waits for the answer.
+// TestAStoppedCheckStopsNobodyElse lets the caller that makes the round trip be
+// stopped while another waits for its answer: that one asks for itself, and learns
+// here that there is no session.
 func TestAStoppedCheckStopsNobodyElse(t *testing.T) {
-	f := newFixture(t)
-	d := f.locked(f.admin)
-	stopped, stop := context.WithCancel(t.Context())
-	stop()
-	l, _ := d.join()
-	other := make(chan error)
-	go func() {
-		_, err := d.Check(t.Context())
-		other <- err
-	}()
-	d.look(stopped, l)
-	if err := <-other; l.err == nil || err != nil {
-		t.Errorf("the one that was stopped: %v, the other: %v", l.err, err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		d := &Database{}
+		l, _ := d.join()
+		other := make(chan error)
+		go func() {
+			_, err := d.Check(t.Context())
+			other <- err
+		}()
+		synctest.Wait()
+		l.err, l.cut, d.next = context.Canceled, true, nil
+		close(l.done)
+		if err := <-other; classOf(err) != "lost" {
+			t.Errorf("the one that waited: %v", err)
+		}
+	})
 }
 
 // slowWay counts what is sent and holds it up.
