@@ -99,6 +99,7 @@ func (r resource[O, L]) each(ctx context.Context, opts metav1.ListOptions, do fu
 	pages := pager.New(func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 		return r.list(ctx, opts)
 	})
+	pages.PageBufferSize = 0 // by default five pages are fetched ahead
 	return pages.EachListItem(ctx, opts, func(o runtime.Object) error {
 		do(o.(O))
 		return nil

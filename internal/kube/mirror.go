@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -17,6 +18,7 @@ import (
 type mirror[T any] struct {
 	convert func(runtime.Object) (item T, owner string) // owner empty: not needed
 	changed func(owner string)                          // owner empty: all may have
+	trim    func(runtime.Object)                        // leaves of an object what convert needs; nil: all
 
 	mu      sync.Mutex
 	owned   map[string]map[types.UID]T
@@ -102,9 +104,15 @@ func (m *mirror[T]) heard(ctx context.Context, err error) {
 func feed[T any, O object, L runtime.Object](ctx context.Context, m *mirror[T], r resource[O, L]) {
 	source := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+			if opts.ResourceVersion == "0" { // out of the server's cache, which gives all at once whatever the limit is
+				opts.ResourceVersion = ""
+			}
 			l, err := r.list(ctx, opts)
 			m.heard(ctx, err)
-			return l, err
+			if err != nil || m.trim == nil {
+				return l, err
+			}
+			return l, meta.EachListItem(l, func(o runtime.Object) error { m.trim(o); return nil }) // the pages are kept until the last has come
 		},
 		WatchFuncWithContext: func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
 			w, err := r.watch(ctx, opts)

@@ -39,6 +39,16 @@ func ofPod(o *corev1.Pod) (pod, string) {
 	return p, ownerOf(o)
 }
 
+// trimPod drops what ofPod does not look at, which is most of a pod.
+func trimPod(o *corev1.Pod) {
+	o.ManagedFields = nil
+	spec := corev1.PodSpec{HostNetwork: o.Spec.HostNetwork}
+	for _, c := range o.Spec.Containers {
+		spec.Containers = append(spec.Containers, corev1.Container{Name: c.Name})
+	}
+	o.Spec = spec
+}
+
 // ownAddresses are those that no other pod has.
 func ownAddresses(o *corev1.Pod) (all []string) {
 	if o.Spec.HostNetwork {

@@ -70,10 +70,19 @@ func TestOfPod(t *testing.T) {
 		{"startup probe", corev1.Pod{Spec: spec, Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{
 			{Name: "app", Started: new(false), State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}}},
 			pod{reason: `container "app" runs, its startup probe does not agree`, container: "proxy"}},
+		{"with addresses", corev1.Pod{Spec: spec, Status: corev1.PodStatus{PodIPs: []corev1.PodIP{{IP: "10.0.0.1"}}}}, pod{addresses: []string{"10.0.0.1"}, container: "proxy"}},
+		{"on the network of its node", corev1.Pod{Spec: corev1.PodSpec{HostNetwork: true, Containers: spec.Containers}, Status: corev1.PodStatus{PodIPs: []corev1.PodIP{{IP: "10.0.0.1"}}}},
+			pod{container: "proxy"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got, _ := ofPod(&test.pod); !reflect.DeepEqual(got, test.want) {
+			got, owner := ofPod(&test.pod)
+			if !reflect.DeepEqual(got, test.want) {
 				t.Errorf("got %+v, want %+v", got, test.want)
+			}
+			trimmed := test.pod.DeepCopy()
+			trimPod(trimmed)
+			if got, of := ofPod(trimmed); !reflect.DeepEqual(got, test.want) || of != owner {
+				t.Errorf("trimmed: got %+v of %q, want %+v of %q", got, of, test.want, owner)
 			}
 		})
 	}

@@ -59,7 +59,8 @@ func (w *watcher) follow(k *kind, name string) (changed <-chan struct{}, leave f
 func (w *watcher) start() {
 	started := &mirrors{rollouts: map[*kind]*mirror[rollout]{}}
 	started.ctx, started.stop = context.WithCancel(context.Background())
-	started.pods = &mirror[pod]{changed: w.wake, convert: func(o runtime.Object) (pod, string) { return ofPod(o.(*corev1.Pod)) }}
+	started.pods = &mirror[pod]{changed: w.wake, trim: func(o runtime.Object) { trimPod(o.(*corev1.Pod)) },
+		convert: func(o runtime.Object) (pod, string) { return ofPod(o.(*corev1.Pod)) }}
 	started.running.Go(func() { feed(started.ctx, started.pods, w.cluster.pods(w.cluster.namespace)) })
 	w.followers, w.mirrors = map[string]chan struct{}{}, started
 }
