@@ -28,8 +28,14 @@ func TestMain(m *testing.M) {
 // to be no burden.
 const nodes = 10
 
-// pods is how many each workload has.
-const pods = 5
+// pods is how many each workload has: PGROTATE_PODS, or five.
+func pods() int32 {
+	n, err := strconv.Atoi(os.Getenv("PGROTATE_PODS"))
+	if err != nil {
+		return 5
+	}
+	return int32(n)
+}
 
 // start makes a bench on fake nodes and builds the program.
 func start(b *testing.B) (bench *Bench, path string) {
@@ -39,7 +45,7 @@ func start(b *testing.B) (bench *Bench, path string) {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { check(b, fake.Close()) })
-	return platform(b, pods)
+	return platform(b, pods())
 }
 
 // own is the lab, where it has a cluster of its own.
@@ -110,8 +116,10 @@ func measure(b *testing.B, bench *Bench, path, name string) Row {
 	return Row{Name: name, Workloads: bench.workloads, Cost: cost}
 }
 
+// BenchmarkSecrets has a workload without pods, as all that follow: nothing but
+// the program takes time.
 func BenchmarkSecrets(b *testing.B) {
-	bench, path := start(b)
+	bench, path := platform(b, 0)
 	check(b, bench.Grow(1))
 	for b.Loop() {
 		var rows []Row
@@ -124,7 +132,7 @@ func BenchmarkSecrets(b *testing.B) {
 }
 
 func BenchmarkCopies(b *testing.B) {
-	bench, path := start(b)
+	bench, path := platform(b, 0)
 	check(b, bench.Grow(1))
 	for b.Loop() {
 		var rows []Row
@@ -140,7 +148,7 @@ func BenchmarkCopies(b *testing.B) {
 // platform with one workload, one GitHub secret and one copy.
 func BenchmarkDistance(b *testing.B) {
 	const times, far = 3, 200 * time.Millisecond
-	bench, path := start(b)
+	bench, path := platform(b, 0)
 	check(b, bench.Grow(1))
 	check(b, bench.Copies(1))
 	measured := func(name string, roundTrip time.Duration, servers ...string) Distance {
