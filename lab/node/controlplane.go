@@ -83,6 +83,8 @@ func ControllerManager(n Node) Controller {
 		"--root-ca-file=" + n.Authority.CA(),
 		"--use-service-account-credentials", // RBAC grants each controller its own rights, and the program none
 		"--kube-api-qps=200", "--kube-api-burst=400",
+		// Five at a time by default: a thousand workloads, and any other behind them, would wait for minutes.
+		"--concurrent-deployment-syncs=20", "--concurrent-replicaset-syncs=20",
 	}}
 }
 

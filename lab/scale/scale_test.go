@@ -149,7 +149,7 @@ func BenchmarkCopies(b *testing.B) {
 func BenchmarkDistance(b *testing.B) {
 	const times, far = 3, 200 * time.Millisecond
 	bench, path := platform(b, 0)
-	check(b, bench.Grow(1))
+	check(b, bench.Grow(sizes(1)[0]))
 	check(b, bench.Copies(1))
 	measured := func(name string, roundTrip time.Duration, servers ...string) Distance {
 		d := Distance{Name: name, RoundTrip: roundTrip}
