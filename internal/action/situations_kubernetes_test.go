@@ -201,7 +201,7 @@ func missingRights(st *stage) []situation {
 	var missing []right
 	for i, rule := range fixture.Rules() {
 		for _, verb := range rule.Verbs {
-			if rule.Resources[0] == "pods" && verb == "get" {
+			if rule.Resources[0] == "pods/portforward" || rule.Resources[0] == "pods" && verb == "get" {
 				continue // asked for only where PostgreSQL is reached through a pod
 			}
 			for _, resource := range rule.Resources {
