@@ -34,10 +34,10 @@ test-here:
 	cd lab && $(RUN) rest
 	go test -race -shuffle=on -p 1 -timeout 45m $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | sed -n 's,^\([^ ]*\) .*/internal/labtest.*,\1,p')
 	cd lab && $(RUN) up
-	cd lab && go test -race -shuffle=on -p 1 $$(go list ./... | grep -v -e /rehearsal -e /crash -e /leak -e '/act$$')
+	cd lab && go test -race -shuffle=on -p 1 $$(go list ./... | grep -v -e /rehearsal -e /crash -e /leak -e /scale -e '/act$$')
 	cd lab && go test -race -count=1 -v ./rehearsal
 	cd lab && $(RUN) rest
-	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v -timeout 60m ./leak ./crash
+	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v -p 1 -timeout 60m ./scale ./leak ./crash
 	cd lab && $(RUN) up
 
 # What a rotation costs, by hand and by pgrotate, on the same platform.
