@@ -81,7 +81,7 @@ func (s *suite) turned(t *testing.T, m mode) []at {
 	}
 	all = all[refused:]
 	back := slices.IndexFunc(all, func(c at) bool {
-		return strings.HasPrefix(c.name, "kubernetes PUT secrets/") && c.moment == proxy.After
+		return strings.HasPrefix(c.name, "kubernetes PUT secrets/postgres-credentials-rotation #") && c.moment == proxy.After
 	})
 	if back < 0 {
 		return nil

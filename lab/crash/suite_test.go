@@ -26,7 +26,7 @@ func modes() []mode {
 		{"planned", nil, "postgres SELECT pg_advisory_lock"},
 		{"alternate", map[string]string{"INPUT_STRATEGY": "alternate"}, "postgres SELECT pg_advisory_lock"},
 		// As on GitHub, where masks and groups are commands in the output.
-		{"emergency", map[string]string{"INPUT_MODE": "emergency", "INPUT_REASON": "a proof", "GITHUB_ACTIONS": "true"}, "kubernetes PUT secrets/postgres-credentials-rotation"},
+		{"emergency", map[string]string{"INPUT_MODE": "emergency", "INPUT_REASON": "a proof", "GITHUB_ACTIONS": "true"}, "kubernetes PUT secrets/postgres-credentials-rotation #"},
 	}
 }
 
