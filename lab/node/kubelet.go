@@ -30,14 +30,14 @@ func (k Kubelet) process() process.Process {
 
 // Start starts the kubelet, which registers the node.
 func (k Kubelet) Start(ctx context.Context) error {
-	if err := makeGroups(); err != nil {
+	if err := pods.Make(); err != nil {
 		return err
 	}
 	if err := k.identify("kubelet", "system:node:"+Name, "system:nodes"); err != nil {
 		return err
 	}
 	text, err := fill(kubeletConfig, map[string]any{
-		"CgroupRoot": cgroupRoot, "Port": site.Kubelet, "HealthPort": site.KubeletHealth, "Socket": k.socket(),
+		"CgroupRoot": pods, "Port": site.Kubelet, "HealthPort": site.KubeletHealth, "Socket": k.socket(),
 		"CA": k.Authority.CA(), "Cert": k.Authority.Cert("kubelet"), "Key": k.Authority.Key("kubelet"),
 	})
 	if err != nil {

@@ -11,8 +11,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pgrotate/pgrotate/lab/cgroup"
 	"github.com/pgrotate/pgrotate/lab/process"
 )
+
+// pods is the control group below which the kubelet keeps its pods. It is the
+// lab's alone: a kubelet kills what it does not know in its own.
+const pods cgroup.Group = "/pgrotate-lab"
 
 // killContainers kills the containers of this lab and their shims, which
 // outlive containerd: a shim by the socket in its arguments, the rest by its
@@ -21,7 +26,7 @@ func (n Node) killContainers(ctx context.Context) error {
 	if err := process.Kill(ctx, n.isShim); err != nil {
 		return err
 	}
-	return removeGroups(ctx)
+	return pods.End(ctx)
 }
 
 // isShim tells whether pid is a shim that serves this lab's containerd.

@@ -30,23 +30,6 @@ func TestVersionIsTheOneThatIsBuilt(t *testing.T) {
 	}
 }
 
-func TestGroupBelow(t *testing.T) {
-	const pod = "/pgrotate-lab/kubepods/besteffort/pod1/abc"
-	for text, want := range map[string]bool{
-		"8:pids:" + pod + "\n0::/\n":  true, // version 1
-		"0::" + pod + "\n":            true, // version 2
-		"0::/pgrotate-lab\n":          true,
-		"0::/\n":                      false,
-		"0::/pgrotate-laboratory/x\n": false,
-		"0::/kubepods/pgrotate-lab\n": false,
-		"":                            false,
-	} {
-		if got := groupBelow(text, cgroupRoot); got != want {
-			t.Errorf("groupBelow(%q) = %v", text, got)
-		}
-	}
-}
-
 func TestMountPoint(t *testing.T) {
 	const line = `36 35 98:0 /mnt1 /var/lib/a\040b rw,noatime master:1 - ext3 /dev/root rw`
 	if point, ok := mountPoint(line); !ok || point != "/var/lib/a b" {
@@ -72,7 +55,7 @@ func TestConfigurationsAreWhole(t *testing.T) {
 		t.Error("a missing value went unnoticed")
 	}
 	values := map[string]any{
-		"Port": 1, "HealthPort": 2, "Socket": "s", "CA": "a", "Cert": "b", "Key": "c", "CgroupRoot": cgroupRoot,
+		"Port": 1, "HealthPort": 2, "Socket": "s", "CA": "a", "Cert": "b", "Key": "c", "CgroupRoot": pods,
 	}
 	text, err := fill(kubeletConfig, values)
 	if err != nil {

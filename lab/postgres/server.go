@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/pgrotate/pgrotate/lab/cgroup"
 	"github.com/pgrotate/pgrotate/lab/pki"
 	"github.com/pgrotate/pgrotate/lab/process"
 )
@@ -63,7 +64,21 @@ func (s Server) Start(ctx context.Context) error {
 	if err := s.initialize(ctx, as); err != nil {
 		return err
 	}
-	return s.process(as).Start(ctx)
+	if err := s.process(as).Start(ctx); err != nil {
+		return err
+	}
+	s.stepBack()
+	return nil
+}
+
+// stepBack leaves the processor to others who want it: every login is a process
+// and a session of its own, and weighs as much as a whole kubelet, see autogroup
+// in sched(7). Without control groups, as in most containers, it remains so.
+func (s Server) stepBack() {
+	pid, ok := s.process(nil).Pid()
+	if ok && s.group().Make() == nil {
+		_ = s.group().Weigh(pid, 10)
+	}
 }
 
 // Ready logs in as the superuser.
@@ -83,7 +98,11 @@ func (s Server) Ready(ctx context.Context) error {
 }
 
 // Stop ends the server.
-func (s Server) Stop(ctx context.Context) error { return s.process(nil).Stop(ctx) }
+func (s Server) Stop(ctx context.Context) error {
+	err := s.process(nil).Stop(ctx)
+	_ = s.group().Remove()
+	return err
+}
 
 // LogFile returns the path of the server's log.
 func (s Server) LogFile() string { return s.process(nil).LogFile() }
@@ -101,6 +120,8 @@ func (s Server) URL() (string, error) {
 	}
 	return u.String(), nil
 }
+
+func (s Server) group() cgroup.Group { return cgroup.Group("/pgrotate-lab-" + s.Name) }
 
 func (s Server) data() string { return filepath.Join(s.Folder, "data") }
 

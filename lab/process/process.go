@@ -111,7 +111,7 @@ func (p Process) newPidFile() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	file, err := os.OpenFile(p.pid(), os.O_CREATE|os.O_TRUNC|os.O_APPEND|os.O_WRONLY, 0o600)
+	file, err := os.OpenFile(p.pidFile(), os.O_CREATE|os.O_TRUNC|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +130,7 @@ func (p Process) Running() bool {
 
 // identity reads the pid file.
 func (p Process) identity() (identity, bool) {
-	text, err := os.ReadFile(p.pid())
+	text, err := os.ReadFile(p.pidFile())
 	if err != nil {
 		return identity{}, false
 	}
@@ -176,11 +176,17 @@ func (p Process) Stop(ctx context.Context) error {
 	return nil
 }
 
+// Pid returns the program's number while it runs.
+func (p Process) Pid() (int, bool) {
+	id, ok := p.identity()
+	return id.pid, ok && id.alive()
+}
+
 // LogFile returns the path of what the program wrote.
 func (p Process) LogFile() string { return p.log() }
 
-func (p Process) pid() string { return filepath.Join(p.Folder, p.Name+".pid") }
-func (p Process) log() string { return filepath.Join(p.Folder, p.Name+".log") }
+func (p Process) pidFile() string { return filepath.Join(p.Folder, p.Name+".pid") }
+func (p Process) log() string     { return filepath.Join(p.Folder, p.Name+".log") }
 
 // tail returns the last lines of the log.
 func (p Process) tail() string {

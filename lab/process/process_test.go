@@ -88,12 +88,12 @@ func TestLeavesAStrangerAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := sleeper(t)
 			id := start(t, p)
-			original, err := os.ReadFile(p.pid())
+			original, err := os.ReadFile(p.pidFile())
 			if err != nil {
 				t.Fatal(err)
 			}
 			boot, _, _ := strings.Cut(string(original), "\n")
-			write(t, p.pid(), edit(boot, id))
+			write(t, p.pidFile(), edit(boot, id))
 			if p.Running() {
 				t.Error("taken for our own")
 			}
@@ -103,7 +103,7 @@ func TestLeavesAStrangerAlone(t *testing.T) {
 			if !id.alive() {
 				t.Error("the stranger was killed")
 			}
-			write(t, p.pid(), string(original)) // for the cleanup
+			write(t, p.pidFile(), string(original)) // for the cleanup
 		})
 	}
 }

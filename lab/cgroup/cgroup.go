@@ -1,4 +1,6 @@
-package node
+// Package cgroup keeps processes together in a control group of the kernel, see
+// cgroups(7), in version 1 as in version 2.
+package cgroup
 
 import (
 	"context"
@@ -8,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -15,9 +18,8 @@ import (
 	"github.com/pgrotate/pgrotate/lab/process"
 )
 
-// cgroupRoot is the control group below which the kubelet keeps its pods. It is
-// the lab's alone: a kubelet kills what it does not know in its own.
-const cgroupRoot = "/pgrotate-lab"
+// Group is a control group, as a path from the root of every hierarchy.
+type Group string
 
 // hierarchies returns where the control groups are mounted: one place in version
 // 2, one per controller in version 1, see cgroups(7).
@@ -36,15 +38,15 @@ func hierarchies() ([]string, error) {
 	return found, nil
 }
 
-// makeGroups makes cgroupRoot, which the kubelet expects to be there.
-func makeGroups() error {
+// Make makes the group, unless it is there.
+func (g Group) Make() error {
 	roots, err := hierarchies()
 	if err != nil {
 		return err
 	}
 	for _, root := range roots {
-		if err := os.MkdirAll(root+cgroupRoot, 0o755); err != nil {
-			return fmt.Errorf("make the lab's control group: %w", err)
+		if err := os.MkdirAll(root+string(g), 0o755); err != nil {
+			return fmt.Errorf("make the control group %q: %w", g, err)
 		}
 		if err := delegate(root); err != nil {
 			return err
@@ -69,11 +71,34 @@ func delegate(root string) error {
 	return nil
 }
 
-// removeGroups removes cgroupRoot. A group stays busy for a moment after its last
+// Weigh gives the process, with what it starts from then on, this share of the
+// processor where others want it too. 100 is what everybody has; version 1 counts
+// in 1,024ths.
+func (g Group) Weigh(pid, weight int) error {
+	folder := "/sys/fs/cgroup" + string(g)
+	err := write(folder+"/cpu.weight", weight)
+	if errors.Is(err, fs.ErrNotExist) {
+		folder = "/sys/fs/cgroup/cpu" + string(g)
+		err = write(folder+"/cpu.shares", weight*1024/100)
+	}
+	if err == nil {
+		err = write(folder+"/cgroup.procs", pid)
+	}
+	if err != nil {
+		return fmt.Errorf("weigh the control group %q: %w", g, err)
+	}
+	return nil
+}
+
+func write(path string, number int) error {
+	return os.WriteFile(path, []byte(strconv.Itoa(number)), 0)
+}
+
+// End kills what still runs in the group and removes it. A group stays busy for a moment after its last
 // process was killed, and an exec probe that was under way can begin another.
-func removeGroups(ctx context.Context) error {
+func (g Group) End(ctx context.Context) error {
 	for try := 0; ; try++ {
-		err := removeGroupsNow(ctx)
+		err := g.endNow(ctx)
 		if !errors.Is(err, syscall.EBUSY) || try == 50 {
 			return err
 		}
@@ -85,36 +110,40 @@ func removeGroups(ctx context.Context) error {
 	}
 }
 
-// removeGroupsNow kills what still runs below cgroupRoot and removes it.
-func removeGroupsNow(ctx context.Context) error {
-	if err := process.Kill(ctx, inGroup); err != nil {
+func (g Group) endNow(ctx context.Context) error {
+	if err := process.Kill(ctx, g.Holds); err != nil {
 		return err
 	}
+	return g.Remove()
+}
+
+// Remove removes the group, which is busy while a process runs in it.
+func (g Group) Remove() error {
 	roots, err := hierarchies()
 	if err != nil {
 		return err
 	}
 	for _, root := range roots {
-		for _, folder := range slices.Backward(folders(root + cgroupRoot)) {
+		for _, folder := range slices.Backward(folders(root + string(g))) {
 			if err := os.Remove(folder); err != nil && !os.IsNotExist(err) {
-				return fmt.Errorf("remove the lab's control group: %w", err)
+				return fmt.Errorf("remove the control group %q: %w", g, err)
 			}
 		}
 	}
 	return nil
 }
 
-// inGroup tells whether pid belongs to a pod of the lab.
-func inGroup(pid int) bool {
+// Holds tells whether the process is in the group or in one below it.
+func (g Group) Holds(pid int) bool {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-	return err == nil && groupBelow(string(text), cgroupRoot)
+	return err == nil && g.named(string(text))
 }
 
-// groupBelow reads the text of /proc/PID/cgroup.
-func groupBelow(text, root string) bool {
+// named reads the text of /proc/PID/cgroup.
+func (g Group) named(text string) bool {
 	for line := range strings.Lines(text) {
 		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(fields) == 3 && below(fields[2], root) {
+		if len(fields) == 3 && (fields[2] == string(g) || strings.HasPrefix(fields[2], string(g)+"/")) {
 			return true
 		}
 	}
