@@ -34,8 +34,8 @@ test-here:
 	cd lab && $(RUN) rest
 	go test -race -shuffle=on -p 1 -timeout 45m $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | sed -n 's,^\([^ ]*\) .*/internal/labtest.*,\1,p')
 	cd lab && $(RUN) up
-	cd lab && go test -race -shuffle=on -p 1 $$(go list ./... | grep -v -e /rehearsal -e /crash -e /leak -e /scale -e '/act$$')
-	cd lab && go test -race -count=1 -v ./rehearsal
+	cd lab && CGO_ENABLED=0 go test $(LEAN) -shuffle=on -p 1 $$(go list ./... | grep -v -e /rehearsal -e /crash -e /leak -e /scale -e '/act$$')
+	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v ./rehearsal
 	cd lab && $(RUN) rest
 	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v -p 1 -timeout 60m ./scale ./leak ./crash
 	cd lab && $(RUN) up
