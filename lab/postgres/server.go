@@ -77,7 +77,7 @@ func (s Server) Start(ctx context.Context) error {
 func (s Server) stepBack() {
 	pid, ok := s.process(nil).Pid()
 	if ok && s.group().Make() == nil {
-		_ = s.group().Weigh(pid, 10)
+		_ = s.group().Weigh(pid, 25)
 	}
 }
 

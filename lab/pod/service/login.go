@@ -12,7 +12,7 @@ import (
 )
 
 // patience is how long the server may take to answer a login.
-const patience = 2 * time.Second
+const patience = 5 * time.Second
 
 // outcome is how one login went.
 type outcome struct {
