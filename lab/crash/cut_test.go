@@ -41,6 +41,7 @@ func password(requests []proxy.Request) (found []proxy.Request) {
 // cut ends the connection at every byte of the answer to each write of the
 // password.
 func (s *suite) cut(t *testing.T) {
+	t.Parallel()
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
 			var all []cut
@@ -95,6 +96,7 @@ func (c outage) String() string {
 
 // outages ends or swallows every connection to a server from one request on.
 func (s *suite) outage(t *testing.T) {
+	t.Parallel()
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
 			var all []outage

@@ -69,6 +69,8 @@ func (s *suite) first(t *testing.T, c at) outcome {
 // undisturbed are the requests of a rotation that meets no fault. They are the
 // same at each one, so that one is made.
 func (s *suite) undisturbed(t *testing.T, m mode, pods bool) []proxy.Request {
+	s.resting.Lock()
+	defer s.resting.Unlock()
 	k := kind{m.name, pods}
 	if s.atRest[k] == nil {
 		b := s.borrow(t, k)

@@ -39,11 +39,12 @@ func TestNothingIsLost(t *testing.T) {
 	t.Run("kill", s.kill)
 	t.Run("back", s.back)
 	t.Run("undo", s.undo)
+	t.Run("race", s.race)
+	t.Run("leak", s.leak)
+	// Side by side: most of their time they wait.
 	t.Run("zombie", s.zombie)
 	t.Run("cut", s.cut)
 	t.Run("outage", s.outage)
-	t.Run("race", s.race)
-	t.Run("leak", s.leak)
 }
 
 // suite is what all cases share.
@@ -54,6 +55,8 @@ type suite struct {
 	folder  string
 	whole   bool
 	only    string
+
+	resting sync.Mutex
 	atRest  map[kind][]proxy.Request // of rotations that met no fault
 
 	mu   sync.Mutex
