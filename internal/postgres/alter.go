@@ -125,19 +125,39 @@ func (s *session) exec(ctx context.Context, sql string) error {
 	return err
 }
 
-// hush applies the quiet settings in savepoints: a role that may not set one
-// goes on without it.
+// hush applies the quiet settings: all at once where the administrator may set
+// them all, else one by one, and what he may not is not tried again.
 func (s *session) hush(ctx context.Context) error {
-	for _, setting := range quiet {
-		err := s.exec(ctx, "SAVEPOINT quiet; SET LOCAL "+setting+"; RELEASE quiet")
-		if serverError(err) != nil && !s.isLost() {
-			err = s.exec(ctx, "ROLLBACK TO quiet")
-		}
+	if s.quiet == nil {
+		s.quiet = quiet
+	}
+	if done, err := s.setLocal(ctx, s.quiet); done || err != nil {
+		return err
+	}
+	allowed := []string{}
+	for _, setting := range s.quiet {
+		done, err := s.setLocal(ctx, []string{setting})
 		if err != nil {
 			return err
 		}
+		if done {
+			allowed = append(allowed, setting)
+		}
 	}
+	s.quiet = allowed
 	return nil
+}
+
+// setLocal applies all settings or, where the server refuses one, none.
+func (s *session) setLocal(ctx context.Context, settings []string) (done bool, err error) {
+	if len(settings) == 0 {
+		return true, nil
+	}
+	err = s.exec(ctx, "SAVEPOINT quiet; SET LOCAL "+strings.Join(settings, "; SET LOCAL ")+"; RELEASE quiet")
+	if serverError(err) != nil && !s.isLost() {
+		return false, s.exec(ctx, "ROLLBACK TO quiet")
+	}
+	return err == nil, err
 }
 
 // literal returns what stands between the quotes of a statement.

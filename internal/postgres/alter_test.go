@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -188,6 +189,24 @@ func TestSetIsQuiet(t *testing.T) {
 		}
 		d.Release()
 		f.checkLog(f.logged(from), admin, next, back)
+	}
+}
+
+// TestSetTriesAQuietSettingOnce counts the attempts of an administrator who may
+// set none of the log's settings: a second change does not try those again.
+func TestSetTriesAQuietSettingOnce(t *testing.T) {
+	f := newFixture(t)
+	d := f.locked(f.admin)
+	var tried []int
+	for range 2 {
+		from := f.logEnd()
+		if _, err := d.Set(t.Context(), f.fresh()); err != nil {
+			t.Fatal(err)
+		}
+		tried = append(tried, strings.Count(f.logged(from), f.admin.User+"@"+strings.TrimPrefix(f.url.Path, "/")+" pgrotate 127.0.0.1 LOG:  statement: SAVEPOINT quiet"))
+	}
+	if want := []int{1 + len(quiet), 0}; !slices.Equal(tried, want) {
+		t.Errorf("settings were tried in %d messages, want %d", tried, want)
 	}
 }
 
