@@ -17,7 +17,7 @@ func (c call) backward() {
 		s.served = served{p.journal.epoch, p.journal.former, previous}
 		p.served = s.served
 	case backRemote:
-		c.put(previous)
+		c.putBack(previous)
 	case backPod0, backPod1:
 		c.restartBack(int(p.at - backPod0))
 	case backVerify:
@@ -61,17 +61,34 @@ func (c call) restartBack(i int) {
 	}
 }
 
+// putBack leaves GitHub alone where it has taken nothing of the rotation.
+func (c call) putBack(previous cred) {
+	if !c.p.intact {
+		c.put(previous)
+	}
+}
+
+// knowsTime tells whether the record has the time of GitHub's last write: of this
+// run's, or of the one that was there before.
+func (c call) knowsTime() bool { return !c.ask.Fewer && (!c.p.intact || c.p.journal.timed) }
+
 // commitBack closes the journal. Nothing of the rotation is kept; where its role
 // is still in use it is retired later.
 func (c call) commitBack() {
 	s, p := c.s, c.p
 	ended := p.journal
-	s.journal = journal{version: s.journal.version + 1, epoch: s.journal.epoch, id: ended.id, undo: ended.undo, request: ended.request, remote: !c.ask.Fewer,
+	s.journal = journal{version: s.journal.version + 1, epoch: s.journal.epoch, id: ended.id, undo: ended.undo, request: ended.request, remote: c.knowsTime(),
 		retire: s.db.accepted[ended.pending.role] != 0 && c.Mistake != BackLeavesRole}
 	if ended.inPlace {
 		s.journal.retire = ended.retire
 	}
-	s.moved = !p.put
+	switch {
+	case !p.intact:
+		s.moved = !p.put
+	case c.Mistake == IntactIsWritten:
+		s.moved = false
+	}
+	s.behind = s.behind || p.intact && s.remote == ended.pending && !ended.undo
 	s.drifted = false
 	s.dropped = s.dropped || ended.remote && c.ask.Fewer && s.remote != s.served.cred
 	p.journal = s.journal

@@ -35,7 +35,7 @@ func (c call) alterFirst() step {
 func (c call) decide() {
 	s, p, last := c.s, c.p, c.p.journal
 	next := journal{version: s.journal.version + 1, epoch: last.epoch, phase: forward, id: s.next, by: c.request(c.i), request: last.request,
-		emergency: c.ask.Command == Emergency, undo: c.ask.Command == Rollback, remote: !c.ask.Fewer, retire: last.retire,
+		emergency: c.ask.Command == Emergency, undo: c.ask.Command == Rollback, remote: !c.ask.Fewer, timed: last.remote, retire: last.retire,
 		former: p.served.id, previous: p.served.cred, pending: cred{c.target(c.ask, p.served.cred), s.next}}
 	s.next++
 	switch {
@@ -48,7 +48,7 @@ func (c call) decide() {
 	}
 	next.inPlace = next.pending.role == p.served.cred.role
 	s.journal, p.journal = next, next
-	p.own, p.sent, p.wrote, p.noted = false, false, false, note{}
+	p.own, p.sent, p.wrote, p.intact, p.noted = false, false, false, true, note{}
 }
 
 // repair: what the database refuses is nothing to go back to.

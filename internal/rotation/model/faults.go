@@ -71,6 +71,12 @@ func (m Machine) calls(s state, i int) []edge {
 			out = append(out, edge{e.to, event{int8(i), p.at, how, e.event.then}})
 		}
 	}
+	if p.at == remote && s.spent.Failures < m.Budget.Failures {
+		refusing := s
+		refusing.spent.Failures++
+		add(" IS REFUSED FOR GOOD: ", m.stops(refusing, i, false)...)
+	}
+	m.call(&s, i).attempt()
 	after, yes := m.do(s, i)
 	if yes {
 		next := after

@@ -113,6 +113,14 @@ func (c call) put(credential cred) {
 	c.p.put = true
 }
 
+// attempt notes that GitHub may have what a put on the way forward brings: it
+// arrived, or was lost, or its answer was, or it is late.
+func (c call) attempt() {
+	if c.p.at == remote && c.Mistake != IntactUnanswered {
+		c.p.intact = false
+	}
+}
+
 func (s *state) write(credential cred) {
 	s.remote, s.moved = credential, true
 	for i := range s.runs {

@@ -92,6 +92,7 @@ func (m Machine) wanted(s *state, bad *violations) {
 	bad.note(s.made > 1 && m.One, "I5 runs that have to make one rotation make two")
 	bad.note(s.wasted, "I5 a run writes and has nothing to do")
 	bad.note(s.dropped, "I4 a rotation ends without a target that it has recorded")
+	bad.note(s.behind, "I4 a way back leaves alone what GitHub has taken")
 	undoes := !slices.ContainsFunc(m.Runs, func(a Ask) bool { return a.Command != Rollback })
 	bad.note(undoes && m.Together && s.undone && s.served.cred.password == 2, "I8 a rollback ends well, and what it was to undo is served")
 }

@@ -28,6 +28,7 @@ func (c call) claim() {
 	c.s.journal.version++
 	c.s.journal.epoch = highest + 1
 	c.p.journal, c.p.claimed = c.s.journal, c.s.journal.epoch
+	c.p.intact = c.Mistake == IntactOnResume
 }
 
 // raise shuts older runs out of the served Secret, and reads it again.

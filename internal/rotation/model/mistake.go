@@ -34,6 +34,9 @@ const (
 	NotPending
 	NoComparison
 	AnyTime
+	IntactUnanswered
+	IntactOnResume
+	IntactIsWritten
 
 	EmergencyKeepsOld
 	EmergencyLeavesKept

@@ -38,6 +38,9 @@ func seeds() []seed {
 		{NotPending, "the way back restarts nobody where the Secret does not hold the pending credential", "Secrets made anew", "I6"},
 		{NoComparison, "nobody asks when GitHub was written", "late writes", "I4 a run without faults leaves GitHub"},
 		{AnyTime, "the record has the time of whatever write GitHub shows", "late writes", "I4 a run without faults leaves GitHub"},
+		{IntactUnanswered, "the way back leaves GitHub alone after a lost answer", "rotations", "I4 a way back leaves alone"},
+		{IntactOnResume, "the way back leaves GitHub alone in a run that has not begun the rotation", "rotations", "I4 a way back leaves alone"},
+		{IntactIsWritten, "GitHub that was left alone passes for written", "late writes", "I4 a run without faults leaves GitHub"},
 
 		{EmergencyKeepsOld, "an emergency stores the password that it replaces", "rotations", "I3 a compromised password works again"},
 		{EmergencyLeavesKept, "an emergency leaves the kept credential in the journal", "rotations", "I3 the journal keeps"},

@@ -4,6 +4,9 @@ package model
 func (m Machine) advance(s *state, i int) {
 	c := m.call(s, i)
 	at := c.p.at
+	if at == remote {
+		c.p.intact = false
+	}
 	switch {
 	case at == lookServed:
 		c.p.at = c.afterLook()

@@ -39,7 +39,8 @@ type journal struct {
 	gaveUp         bool // it has given a rotation in place up
 	oneWay         bool // it is a repair: the database refuses what was served before
 	noRestart      bool // of the way back
-	remote         bool // GitHub is among the targets
+	remote         bool // GitHub is among the targets; of what is not open: with the time of its last write
+	timed          bool // of what is open: the one before had that time
 	retire         bool // the role that is not served is to be retired
 	former         int8 // rotation id that was served before
 	pending        cred
@@ -72,6 +73,7 @@ type process struct {
 	sent    bool  // it has sent ALTER ROLE
 	wrote   bool  // it has written the pending credential into the Secret
 	put     bool  // nobody has written GitHub since it did
+	intact  bool  // it has begun the rotation, and GitHub has taken nothing of it, for sure
 }
 
 // note is how the journal was before the lock was awaited.
@@ -115,6 +117,7 @@ type state struct {
 	replaced    uint16  // bits: passwords that no longer worked then and were not to be brought in
 	wasted      bool    // a run wrote and had nothing to do
 	dropped     bool    // a rotation has ended without a target that it recorded
+	behind      bool    // a way back has left alone what its rotation had brought to GitHub
 	undone      bool    // a rollback has ended well
 }
 
