@@ -28,6 +28,7 @@ type Secret struct {
 type write struct {
 	before   time.Time // updated_at before it; zero: there was no such secret
 	answered time.Time // Date of its answer; zero: there was none
+	doubtful bool      // an attempt before the last one may have been applied
 }
 
 // Secret returns the secret that t names. key is the key of the served Secret
@@ -119,7 +120,8 @@ func answered(err error, status int) bool {
 // Set seals what the secret holds of c and writes it; the same again is
 // harmless. Who may use an organization's secret is read just before and sent
 // back unchanged. Where GitHub has changed the public key meanwhile, the new one is
-// fetched once.
+// fetched once. Class refused: nothing was written, neither by an attempt before
+// the one that was refused.
 func (s *Secret) Set(ctx context.Context, c secret.Credential) error {
 	value, err := s.value(c)
 	if err != nil {
@@ -138,9 +140,31 @@ func (s *Secret) Set(ctx context.Context, c secret.Credential) error {
 	}
 	s.last = &write{before: before}
 	if err := s.write(ctx, value); err != nil {
-		return s.failed("update "+s.String(), err)
+		return s.doubted(ctx, s.failed("update "+s.String(), err))
 	}
 	return nil
+}
+
+// doubted takes a refusal at its word unless an attempt before it may have been
+// applied: then GitHub must go on showing the former write.
+func (s *Secret) doubted(ctx context.Context, err error) error {
+	var refusal *failure
+	if !s.last.doubtful || !errors.As(err, &refusal) || refusal.class != refused {
+		return err
+	}
+	for try := range looks {
+		if s.settle(ctx, try) != nil {
+			break
+		}
+		updated, cause := s.Updated(ctx)
+		if cause != nil || !updated.Equal(s.last.before) {
+			break
+		}
+		if try == looks-1 {
+			return err
+		}
+	}
+	return fail(unavailable, refusal.hint, "%s; an attempt before may have been applied", refusal.text)
 }
 
 func (s *Secret) write(ctx context.Context, value secret.Value) error {
@@ -169,7 +193,7 @@ func (s *Secret) put(ctx context.Context, value secret.Value) error {
 		return err
 	}
 	body.audience = s.reader
-	resp, err := s.client.do(ctx, http.MethodPut, s.path(), body, nil)
+	resp, err := s.client.do(context.WithValue(ctx, doubt{}, s.last), http.MethodPut, s.path(), body, nil)
 	if err == nil {
 		s.last.answered = date(resp)
 	}

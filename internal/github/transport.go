@@ -67,8 +67,15 @@ func again(ctx context.Context, resp *http.Response, err error) (bool, error) {
 		return false, nil
 	}
 	retry, _ := retryablehttp.DefaultRetryPolicy(ctx, resp, err)
+	if w, ok := ctx.Value(doubt{}).(*write); ok && retry {
+		w.doubtful = true
+	}
 	return retry, nil
 }
+
+// doubt is the key of the write that a request's context carries: an attempt
+// whose outcome is not known is hidden by the answer to the next one.
+type doubt struct{}
 
 // backoff obeys the Retry-After of a 503, within bounds.
 func backoff(first, most time.Duration, try int, resp *http.Response) time.Duration {

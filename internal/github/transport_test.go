@@ -158,6 +158,43 @@ func TestRepeatsWhatWasCutOff(t *testing.T) {
 	}
 }
 
+// TestARefusalAfterADoubtfulAttemptIsNoProof: the attempt before may have been
+// applied, and GitHub shows whether it was.
+func TestARefusalAfterADoubtfulAttemptIsNoProof(t *testing.T) {
+	forbidden := githubtest.Fault{Effect: githubtest.Answer, Method: http.MethodPut, Times: -1, Status: 403, Body: `{"message":"no"}`}
+	unread := githubtest.Fault{Effect: githubtest.Answer, Method: http.MethodGet, Path: "NAME$", Times: -1, Status: 403, Body: `{"message":"no"}`}
+	for _, row := range []struct {
+		name, class string
+		first       githubtest.Fault
+		blind       bool // the token may not read any more
+		reads       int
+	}{
+		{"applied, answer lost", "unavailable", githubtest.Fault{Effect: githubtest.Lose}, false, 2},
+		{"not applied", "refused", githubtest.Fault{Effect: githubtest.Reset}, false, 8},
+		{"a 5xx", "refused", githubtest.Fault{Effect: githubtest.Answer, Status: 502}, false, 8},
+		{"not known", "unavailable", githubtest.Fault{Effect: githubtest.Reset}, true, 2},
+		{"refused at once", "refused", githubtest.Fault{}, false, 1},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
+				server.Store("acme/shop", "NAME", "former", time.Now().Add(-time.Hour))
+				if row.first.Effect != "" {
+					row.first.Method, row.first.Times = http.MethodPut, 1
+					server.Fault(row.first)
+				}
+				server.Fault(forbidden)
+				if row.blind {
+					time.AfterFunc(time.Second/2, func() { server.Fault(unread) }) // before the second attempt
+				}
+				holds(t, s.Set(t.Context(), credential()), row.class, "update GitHub secret acme/shop NAME: GitHub answers 403: no", "Secrets: read and write")
+				if n := count(server, "GET /api/v3/repos/acme/shop/actions/secrets/NAME"); n != row.reads {
+					t.Errorf("%d reads, want %d", n, row.reads)
+				}
+			})
+		})
+	}
+}
+
 func TestGivesUpWithAnUnknownOutcome(t *testing.T) {
 	for text, fault := range map[string]githubtest.Fault{
 		"GitHub answers 502: Bad Gateway":   {Effect: githubtest.Answer, Status: 502, Body: "<html>"},

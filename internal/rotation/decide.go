@@ -155,7 +155,7 @@ func (r *run) decide(ctx context.Context) (string, error) {
 		return "", err
 	}
 	r.started, r.replaced, r.fresh = true, r.served.Credential, secret.Value{}
-	r.sent, r.shut, r.changed, r.wrote = time.Time{}, time.Time{}, time.Time{}, false
+	r.sent, r.shut, r.changed, r.wrote, r.intact = time.Time{}, time.Time{}, time.Time{}, false, names(r.copies())
 	return fmt.Sprintf("rotation %s is written down", next.ID), nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -401,6 +402,110 @@ func TestCopyThatCannotBeMendedIsTriedAgain(t *testing.T) {
 		expect(t, res, rotation.StatusFailed, 3)
 		res, _ = w.run(resume)
 		expect(t, res, rotation.StatusUnchanged, 0)
+		w.settled(t, "NewPassword1")
+	})
+}
+
+func (w *world) made(call string) bool { return slices.Contains(w.calls, call) }
+
+// detailed returns what a step that has ended well came to.
+func detailed(res rotation.Result, step string) string {
+	for _, s := range res.Steps {
+		if s.Name == step && s.Err == nil {
+			return s.Detail
+		}
+	}
+	return ""
+}
+
+// A store that refuses for good would refuse on the way back, too.
+func TestWayBackLeavesAloneWhatHasRefusedToBeWritten(t *testing.T) {
+	for _, row := range []struct {
+		refuses, github, copies string
+	}{
+		{remote, "0 copies written, 1 left as it was", "1 copy written"},
+		{cluster, "0 copies written, 1 left as it was", "0 copies written, 1 left as it was"}, // GitHub was not tried
+	} {
+		t.Run(row.refuses, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.script["1 "+row.refuses+".Set 1"], w.script["1 "+row.refuses+".Set 2"] = refuse, refuse
+				res, _ := w.run(rotate)
+				expect(t, res, rotation.StatusRolledBack, 1)
+				if got := detailed(res, "back: GitHub"); got != row.github {
+					t.Errorf("GitHub: %q", got)
+				}
+				if got := detailed(res, "back: cluster copies"); got != row.copies {
+					t.Errorf("cluster copies: %q", got)
+				}
+				i := slices.IndexFunc(res.Copies, func(c rotation.Target) bool { return c.Name == row.refuses })
+				if i < 0 || rotation.ClassOf(res.Copies[i].Err) != rotation.Refused || len(res.Warnings) > 0 {
+					t.Errorf("copies %v, warnings %q", res.Copies, res.Warnings)
+				}
+				w.settled(t, birth)
+			})
+		})
+	}
+}
+
+// Only what has surely taken nothing is left alone.
+func TestWayBackWritesWhatMayHaveTakenThePendingCredential(t *testing.T) {
+	for _, f := range []fault{0, failBefore, failAfter, delay} {
+		t.Run(f.String(), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.rollout = time.Second
+				w.sick = func(_, mark string) bool { return !strings.HasSuffix(mark, "-back") }
+				if f != 0 {
+					w.script["1 "+remote+".Set 1"] = f
+				}
+				res, _ := w.run(rotate)
+				expect(t, res, rotation.StatusRolledBack, 1)
+				if !w.made("1 " + remote + ".Set 2") {
+					t.Errorf("it was left alone: %q", w.calls)
+				}
+			})
+		})
+	}
+}
+
+// A run that did not begin the rotation knows nothing of what was written, nor
+// does one that has lost the lock.
+func TestWayBackOfAnotherWritesEveryCopy(t *testing.T) {
+	for _, row := range []struct{ name, call, writes string }{
+		{"another process", "1 Journal.Save 3", "2 " + remote + ".Set 1"},
+		{"another session", "1 Served.Set 4", "1 " + remote + ".Set 2"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.script["1 "+remote+".Set 1"], w.script[row.call] = refuse, crashAfter
+				if row.name == "another session" {
+					w.script[row.call] = cutAfter
+				}
+				w.run(rotate)
+				w.run(resume)
+				if !w.made(row.writes) {
+					t.Errorf("it was left alone: %q", w.calls)
+				}
+				w.settled(t, birth)
+			})
+		})
+	}
+}
+
+// What is known of a copy that was left alone stays known.
+func TestCopyLeftAloneKeepsItsTime(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.run(rotate)
+		w.script["2 "+remote+".Set 1"] = refuse
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusRolledBack, 1)
+		w.settled(t, "NewPassword1")
+		res, _ = w.run(resume)
+		expect(t, res, rotation.StatusUnchanged, 0)
+		if len(res.Copies) > 0 {
+			t.Errorf("written: %v", res.Copies)
+		}
+		w.copies[remote] = copied{role, "late", w.tick()}
+		w.run(resume)
 		w.settled(t, "NewPassword1")
 	})
 }

@@ -46,7 +46,8 @@ type run struct {
 	wrote   bool      // this run has written the pending credential into the served Secret
 	because error     // what turned the rotation back
 
-	mu     sync.Mutex // guards result
+	mu     sync.Mutex // guards intact and result
+	intact []string   // copies that have taken nothing of the rotation that was begun under this lock, for certain
 	result Result
 }
 
@@ -66,6 +67,7 @@ func (r *run) machine(ctx context.Context) error {
 			r.noted, r.claimed, r.started = &note{id: r.state.ID}, 0, false
 		case err != nil && ClassOf(err) == Lost && lost < relocks && ctx.Err() == nil:
 			lost++
+			r.intact = nil
 			r.warn(fmt.Sprintf("the database session that held the lock was lost: %v", err))
 			if r.because == nil {
 				r.result.FailedStep = ""

@@ -53,23 +53,22 @@ func (r *run) mend(ctx context.Context) error {
 	if len(r.stray) == 0 {
 		return nil
 	}
-	c := r.served.Credential
 	for _, target := range r.stray {
 		r.warn(fmt.Sprintf("%s was written by somebody else since the last rotation: it holds the served credential again", target))
 	}
-	return r.step("copies", r.copyAll(r.stray, c))(ctx)
+	return r.step("copies", r.copyAll(r.stray, way{credential: r.served.Credential}))(ctx)
 }
 
 // still makes sure that a copy is as this run has written it, and writes it once
 // more where somebody else has overwritten it meanwhile.
-func (r *run) still(ctx context.Context, target Copy, c secret.Credential) error {
+func (r *run) still(ctx context.Context, target Copy, w way) error {
 	at, err := target.Updated(ctx)
 	if err != nil || at.Equal(r.updated(target)) {
 		return err
 	}
 	r.warn(fmt.Sprintf("%s was overwritten by somebody else meanwhile, and written again", target))
-	if err := target.Set(ctx, c); err != nil {
+	if err := r.put(ctx, target, w); err != nil {
 		return err
 	}
-	return r.arrived(ctx, target, c)
+	return r.arrived(ctx, target, w.credential)
 }

@@ -121,7 +121,8 @@ type Copy interface {
 	fmt.Stringer
 	// Plan finds out whether Set will work for c, and changes nothing.
 	Plan(ctx context.Context, c secret.Credential) (change string, warnings []string, err error)
-	// Set makes the copy hold c; writing the same again is harmless.
+	// Set makes the copy hold c; writing the same again is harmless. Class
+	// Refused only where nothing was written.
 	Set(ctx context.Context, c secret.Credential) error
 	// Verify proves that the last Set arrived, and returns when the store says
 	// that it was updated (zero where it keeps no such time).

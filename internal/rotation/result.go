@@ -289,6 +289,13 @@ func (r *run) restarted() []Workload {
 
 func (r *run) copies() []Copy { return slices.Concat(r.ClusterCopies, r.RemoteCopies) }
 
+func names(copies []Copy) (all []string) {
+	for _, c := range copies {
+		all = append(all, c.String())
+	}
+	return all
+}
+
 // targets lists every copy with the time at which its store was seen updated.
 func (r *run) targets() []Stored {
 	r.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,15 +31,14 @@ type way struct {
 // so" and changes nothing where it already is so; resuming is the same list
 // again. No journal write happens between the database and the served Secret.
 func (r *run) apply(ctx context.Context, w way) error {
-	c := w.credential
 	return sequence(ctx,
-		r.step("database", r.open(w)),         // from here on c opens the door
+		r.step("database", r.open(w)),         // from here on w.credential opens the door
 		r.urgent("served Secret", r.serve(w)), // what the pods read
-		r.step("cluster copies", r.copyAll(r.ClusterCopies, c)),
+		r.step("cluster copies", r.copyAll(r.ClusterCopies, w)),
 		r.replayed(w), // pods may log in at a standby, too
 		together(r.goesBack, // neither waits for the other
-			r.step("restart", r.restartAll(w)), // those who read it only once; they never see c
-			r.step("GitHub", r.copyAll(r.RemoteCopies, c)),
+			r.step("restart", r.restartAll(w)), // those who read it only once; they never see it
+			r.step("GitHub", r.copyAll(r.RemoteCopies, w)),
 		),
 		r.healthy(w),                  // nobody else has suffered
 		r.step("verify", r.verify(w)), // open the door with what the pods read
@@ -236,23 +236,55 @@ func (r *run) measure() {
 	}
 }
 
-// copyAll makes every copy hold c, one after the other, and proves it. The lock
-// is checked before each: a store without preconditions takes any write, also
-// that of a run which has been stopped for a while and was replaced.
-func (r *run) copyAll(copies []Copy, c secret.Credential) action {
+// copyAll makes every copy hold the credential, one after the other, and proves
+// it; one that has taken nothing to be taken back is left alone. The lock is
+// checked before each: a store without preconditions takes any write, also that
+// of a run which has been stopped for a while and was replaced.
+func (r *run) copyAll(copies []Copy, w way) action {
 	return func(ctx context.Context) (string, error) {
+		touched := r.touched(copies, w)
 		var errs []error
-		for _, target := range copies {
+		for _, target := range touched {
 			err := r.holding(ctx)
 			if err == nil {
-				err = target.Set(ctx, c)
+				err = r.put(ctx, target, w)
 			}
 			r.report(Target{Kind: "copy", Name: target.String(), Err: err})
 			errs = append(errs, err)
 		}
-		errs = append(errs, each(r.written(copies), func(target Copy) error { return r.arrived(ctx, target, c) })...)
-		return plural(len(copies), "copy", "copies") + " written", errors.Join(errs...)
+		errs = append(errs, each(r.written(touched), func(target Copy) error { return r.arrived(ctx, target, w.credential) })...)
+		return writes(len(touched), len(copies)-len(touched)), errors.Join(errs...)
 	}
+}
+
+func writes(written, left int) string {
+	text := plural(written, "copy", "copies") + " written"
+	if left > 0 {
+		text += ", " + plural(left, "left as it was", "left as they were")
+	}
+	return text
+}
+
+// put writes a copy. Only a refusal is certain to have changed nothing.
+func (r *run) put(ctx context.Context, target Copy, w way) error {
+	err := target.Set(ctx, w.credential)
+	if !w.back && (err == nil || ClassOf(err) != Refused) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.intact = slices.DeleteFunc(r.intact, func(name string) bool { return name == target.String() })
+	}
+	return err
+}
+
+// touched leaves out, on the way back, the copies that have nothing to be taken
+// back: a store that has refused to be written refuses it again.
+func (r *run) touched(copies []Copy, w way) []Copy {
+	if !w.back {
+		return copies
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(copies), func(c Copy) bool { return slices.Contains(r.intact, c.String()) })
 }
 
 // restartAll restarts every workload at once and waits for all of them. A run
@@ -318,7 +350,7 @@ func (r *run) verify(w way) action {
 		if !w.former.Password.IsZero() {
 			errs = append(errs, r.expect(ctx, w.former, secret.No))
 		}
-		errs = append(errs, each(r.copies(), func(target Copy) error { return r.still(ctx, target, w.credential) })...)
+		errs = append(errs, each(r.touched(r.copies(), w), func(target Copy) error { return r.still(ctx, target, w) })...)
 		if err := errors.Join(errs...); err != nil {
 			return "", err
 		}

@@ -29,10 +29,9 @@
 // at once (they follow one another); writes of the journal that arrive late (its
 // compare-and-swap refuses them, as if the run had crashed before); refusals
 // told from unknown outcomes (a run may turn back or give up after either), but
-// for GitHub's; a
-// journal that is deleted while a run is at work (a password that is pending then
-// is known to that run alone); a served Secret that is lost with its credential
-// while no rotation is open; people who edit a Secret and leave its annotations;
+// for GitHub's; a journal that is deleted while a run is at work (a password that
+// is pending then is known to that run alone); a served Secret that is lost with
+// its credential while no rotation is open; people who edit a Secret and leave its annotations;
 // roles that are emptied of sessions only for a moment; databases that fail over
 // and lose a change.
 package model

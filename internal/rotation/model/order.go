@@ -4,7 +4,7 @@ package model
 func (m Machine) advance(s *state, i int) {
 	c := m.call(s, i)
 	at := c.p.at
-	if at == remote {
+	if at == remote { // GitHub has said that it took it
 		c.p.intact = false
 	}
 	switch {
