@@ -187,7 +187,7 @@ func TestARefusalAfterADoubtfulAttemptIsNoProof(t *testing.T) {
 					time.AfterFunc(time.Second/2, func() { server.Fault(unread) }) // before the second attempt
 				}
 				holds(t, s.Set(t.Context(), credential()), row.class, "update GitHub secret acme/shop NAME: GitHub answers 403: no", "Secrets: read and write")
-				if n := count(server, "GET /api/v3/repos/acme/shop/actions/secrets/NAME"); n != row.reads {
+				if n := count(server, "GET /repos/acme/shop/actions/secrets/NAME"); n != row.reads {
 					t.Errorf("%d reads, want %d", n, row.reads)
 				}
 			})
