@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -119,7 +120,7 @@ func scenarioCommands() map[string]func(*testscript.TestScript, bool, []string) 
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"exits": exits, "deploy": deploy, "alter": alter, "remember": remember, "unchanged": judged((*platform).unchanged), "restored": judged((*platform).restored),
 		"consistent": judged((*platform).consistent), "accepts": login(true), "refuses": login(false), "serves": serves, "ready": ready, "alone": alone, "mark": mark,
-		"secret": addKey, "copy": makeCopy, "label": label, "github": fault, "limited": limited, "trust": trust, "pod": pod, "standby": standby, "replay": replay, "replayed": judged((*platform).replayed), "account": account, "killed": killed, "held": held, "released": released, "together": together,
+		"secret": addKey, "copy": makeCopy, "label": label, "github": fault, "asked": asked, "limited": limited, "trust": trust, "pod": pod, "standby": standby, "replay": replay, "replayed": judged((*platform).replayed), "account": account, "killed": killed, "held": held, "released": released, "together": together,
 		"inputs": several, "state": handOver, "url-follows": urlFollows, "session": openSession, "alive": alive,
 	}
 }
@@ -261,8 +262,23 @@ func fault(ts *testscript.TestScript, _ bool, args []string) {
 		times, err = strconv.Atoi(args[2])
 		ts.Check(err)
 	}
-	of(ts).GitHub.Fault(githubtest.Fault{Effect: githubtest.Answer, Method: args[0], Times: times, Status: status,
+	path := ""
+	if len(args) > 3 {
+		path = args[3]
+	}
+	of(ts).GitHub.Fault(githubtest.Fault{Effect: githubtest.Answer, Method: args[0], Path: path, Times: times, Status: status,
 		Header: map[string]string{"X-Accepted-GitHub-Permissions": "secrets=write"}, Body: `{"message":"no","documentation_url":"https://docs.github.com"}`})
+}
+
+// asked demands so many requests to GitHub that match.
+func asked(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	matches := regexp.MustCompile(args[1]).MatchString
+	got := slices.DeleteFunc(of(ts).GitHub.Requests(), func(r string) bool { return !matches(r) })
+	if len(got) != want {
+		ts.Fatalf("GitHub has got %d requests that match %q, want %d: %q", len(got), args[1], want, got)
+	}
 }
 
 func limited(ts *testscript.TestScript, _ bool, args []string) {

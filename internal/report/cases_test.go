@@ -40,6 +40,7 @@ func cases() map[string]rotation.Result {
 		"hostile":              hostileCase(),
 		"rotated-fleet":        rotatedFleetCase(),
 		"rolled-back-restarts": rolledBackHealthyCase(),
+		"rolled-back-refused":  rolledBackRefusedCase(),
 		"rotated-repair":       repairedCase(),
 		"unfinished-repair":    unfinishedRepairCase(),
 	}
@@ -176,6 +177,27 @@ func rolledBackCase() rotation.Result {
 	res := rolledBackHealthyCase()
 	res.Workloads[1].Err = &trouble{"unhealthy", `restart deployment/contact-ingest: pod "contact-ingest-7c8d5f9b4-q8w2z": container "app" is in CrashLoopBackOff, last exit code 1`,
 		"read its log: `kubectl -n prod logs contact-ingest-7c8d5f9b4-q8w2z --previous`"}
+	return res
+}
+
+// rolledBackRefusedCase: GitHub takes one of two secrets.
+func rolledBackRefusedCase() rotation.Result {
+	res := rolledBackHealthyCase()
+	refusal := &trouble{"refused", "update GitHub secret acme/shop DATABASE_PASSWORD: GitHub answers 403: Resource not accessible by personal access token",
+		`give the token the permission "Secrets: read and write" for acme/shop`}
+	for i, step := range res.Steps {
+		switch {
+		case step.Name == "GitHub":
+			res.Steps[i] = broke("GitHub", 840, refusal)
+		case step.Name == "restart":
+			res.Steps[i] = done("restart", 11263, "2 workloads on the new password")
+		case step.Name == "back: GitHub":
+			res.Steps[i].Detail = "1 copy written, 1 left as it was"
+		}
+	}
+	res.FailedStep, res.Err = "GitHub", refusal
+	res.Workloads = nil
+	res.Copies = append(res.Copies, gitHubCopy("acme/shop DATABASE_PASSWORD", time.Time{}, refusal))
 	return res
 }
 

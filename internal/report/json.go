@@ -90,7 +90,7 @@ type workloadInJSON struct {
 
 type copyInJSON struct {
 	Name      string `json:"name"`
-	Result    string `json:"result"` // updated, put back, written or unproven
+	Result    string `json:"result"` // updated, put back, left as it was, written or unproven
 	UpdatedAt string `json:"updated_at,omitempty"`
 	Error     string `json:"error,omitempty"`
 }

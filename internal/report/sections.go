@@ -156,6 +156,8 @@ func (b builder) copies(title string, onGitHub bool) section {
 
 func (b builder) written(t rotation.Target) cell {
 	switch {
+	case t.Err != nil && b.Status == rotation.StatusRolledBack: // it has taken nothing that had to be put back
+		return cell{Text: "left as it was", Kind: bad}
 	case t.Err != nil:
 		return cell{Text: "unproven", Kind: bad}
 	case b.Status == rotation.StatusRolledBack:
