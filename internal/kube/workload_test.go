@@ -246,6 +246,7 @@ func service(t *testing.T, server string) func(*appsv1.Deployment) {
 	return func(d *appsv1.Deployment) {
 		app := &d.Spec.Template.Spec.Containers[0]
 		app.Image = serviceImage
+		app.ReadinessProbe = &corev1.Probe{PeriodSeconds: 1, TimeoutSeconds: 5, ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"/healthcheck", "begun"}}}}
 		app.Env = append(app.Env, corev1.EnvVar{Name: "DATABASE_URL", Value: databaseURL(t, server, "postgres", "not-the-password")})
 	}
 }

@@ -1,7 +1,8 @@
 // Command service is a workload that needs a PostgreSQL role: it logs in with a
 // new connection every 100 ms, or as often as EVERY says, with the credential it was started with, counts
 // the logins and records those that were refused. Called as healthcheck it asks
-// the running service how it is. Told to end, it goes on for as long as LINGER
+// the running service how it is; with the argument begun, whether it has made its
+// first login, with whatever answer. Told to end, it goes on for as long as LINGER
 // says, as one that has work to finish.
 //
 // It reads POSTGRES_HOST, POSTGRES_PORT and POSTGRES_SSLMODE, and the credential
@@ -17,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -28,7 +30,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	if filepath.Base(os.Args[0]) == "healthcheck" {
-		os.Exit(check(ctx, socket, os.Stdout))
+		os.Exit(check(ctx, socket, os.Stdout, slices.Contains(os.Args, "begun")))
 	}
 	if err := serve(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -63,8 +65,8 @@ func serve(ctx context.Context) error {
 	ticks := time.NewTicker(every)
 	defer ticks.Stop()
 	work(lingering(ctx, linger), ticks.C, login.attempt, func(o outcome) {
-		tally.add(o)
 		record.add(o)
+		tally.add(o) // who asks how it is finds what it says in the log
 	})
 	_, line := tally.verdict()
 	fmt.Println("ended,", line)

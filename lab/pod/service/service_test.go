@@ -140,7 +140,11 @@ func TestHealthCheckAsksTheService(t *testing.T) {
 	}{{outcome{sqlstate: accepted}, 0}, {outcome{sqlstate: "28P01", message: "no"}, 1}} {
 		tally.add(test.add)
 		var out bytes.Buffer
-		if code := check(t.Context(), path, &out); code != test.want {
+		if code := check(t.Context(), path, &out, true); code != 0 {
+			t.Errorf("it has begun, and the check ended with %d: %s", code, &out)
+		}
+		out.Reset()
+		if code := check(t.Context(), path, &out, false); code != test.want {
 			t.Errorf("exit code %d after %q", code, out.String())
 		}
 		if lines := strings.Count(out.String(), "\n"); lines != 1 {
@@ -153,7 +157,7 @@ func TestHealthCheckWithoutAService(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out bytes.Buffer
-	if code := check(ctx, filepath.Join(t.TempDir(), "s"), &out); code != 1 || !strings.HasPrefix(out.String(), "unhealthy: ") {
+	if code := check(ctx, filepath.Join(t.TempDir(), "s"), &out, true); code != 1 || !strings.HasPrefix(out.String(), "unhealthy: ") {
 		t.Errorf("exit code %d after %q", code, out.String())
 	}
 }
