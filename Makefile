@@ -32,7 +32,7 @@ test-alone:
 test-here: export PGROTATE_LAB = $(LAB)
 test-here:
 	cd lab && $(RUN) rest
-	go test -race -shuffle=on -p 1 -parallel 4 -timeout 45m $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | sed -n 's,^\([^ ]*\) .*/internal/labtest.*,\1,p')
+	go test -race -shuffle=on -p 1 -timeout 45m $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | sed -n 's,^\([^ ]*\) .*/internal/labtest.*,\1,p')
 	cd lab && $(RUN) up
 	cd lab && CGO_ENABLED=0 go test $(LEAN) -shuffle=on -p 1 $$(go list ./... | grep -v -e /rehearsal -e /crash -e /leak -e /scale -e '/act$$')
 	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v ./rehearsal
