@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+
+	"github.com/pgrotate/pgrotate/internal/labtest"
 )
 
 func TestGroupHolds(t *testing.T) {
@@ -26,12 +28,12 @@ func TestGroupHolds(t *testing.T) {
 
 // TestGroup moves a process into a group of little weight, and removes both.
 func TestGroup(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("control groups are root's")
+	if labtest.Open(t).Audit == "" {
+		t.Skip("needs the lab's own cluster, whose kubelet has control groups")
 	}
 	g := Group(fmt.Sprintf("/pgrotate-test-%d", os.Getpid()))
 	if err := g.Make(); err != nil {
-		t.Skip("control groups cannot be made here:", err)
+		t.Fatal(err)
 	}
 	cmd := exec.Command("sleep", "60")
 	if err := cmd.Start(); err != nil {
