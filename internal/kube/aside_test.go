@@ -91,7 +91,7 @@ func TestWorkloadsNotRestarted(t *testing.T) {
 			if w.String() != want[i].name || change != "" || !strings.Contains(text, want[i].says) || !strings.Contains(text, `(container "app": env PGPASSWORD)`) {
 				t.Errorf("%s: change %q, %q; want %+v", w, change, text, want[i])
 			}
-			if _, err := w.Restart(t.Context(), "r1", agreed, func(string) {}); err != nil {
+			if _, err := w.Restart(t.Context(), "r1", agreed, nil, func(string) {}); err != nil {
 				t.Errorf("%s: restart: %v", w, err)
 			}
 		}

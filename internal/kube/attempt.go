@@ -28,6 +28,7 @@ type attempt struct {
 	*Workload
 	goal     goal
 	changed  <-chan struct{}
+	witness  secret.Witness // nil: there is none
 	progress func(string)
 
 	first    map[types.UID]bool // pods that were there when the first was replaced; nil: none was
@@ -56,6 +57,9 @@ func (a *attempt) examine(ctx context.Context, pods []pod) (again bool, err erro
 	var asked []pod
 	if a.proofs, asked, err = a.prove(ctx, pods, a.progress); err != nil {
 		return false, err
+	}
+	if a.witness != nil {
+		a.proofs = a.witness(ctx, a.proofs)
 	}
 	return a.replaceAll(ctx, pods, asked)
 }

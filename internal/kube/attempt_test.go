@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -120,6 +121,26 @@ func TestRefutedPodIsReplacedOnce(t *testing.T) {
 	}
 }
 
+// A pod that is let in with the former credential shows it in no log.
+func TestPodThatTheWitnessRefutesIsReplacedOnce(t *testing.T) {
+	l, d := &logbook{}, &diary{}
+	a := l.attempt(t, d)
+	a.witness = func(_ context.Context, pods []secret.Proof) []secret.Proof {
+		for i, p := range pods {
+			if p.Pod != "core-2" {
+				pods[i].Evidence, pods[i].Reason = secret.Refuted, "it has logged in as another"
+			}
+		}
+		return pods
+	}
+	two := podNamed("core-2", "u2")
+	if again, err := a.examine(t.Context(), []pod{podNamed("core-1", "u1"), two}); !again || err != nil || !slices.Equal(l.deleted, []string{"core-1 u1"}) {
+		t.Errorf("again %v, %v, deleted %q", again, err, l.deleted)
+	}
+	_, err := a.examine(t.Context(), []pod{podNamed("core-3", "u3"), two})
+	wantFailure(t, err, unhealthy, `check pod "core-3" of deployment/core: it has logged in as another`)
+}
+
 // Waiting does not mend a wrong password: a pod that does not become ready is
 // looked at before its time is over.
 func TestPodsThatAreNotReadyAreInspected(t *testing.T) {
@@ -184,7 +205,7 @@ func TestStalePodIsReplaced(t *testing.T) {
 	})
 	w := settledWorkloads(t, c, Discovery{}, options(func(o *Options) { o.HealthCommand, o.LogLines = []string{"/healthcheck"}, 50 }))[0]
 	var d diary
-	proofs, err := w.Restart(t.Context(), "r1", agreed, d.write)
+	proofs, err := w.Restart(t.Context(), "r1", agreed, nil, d.write)
 	if err != nil || len(proofs) != 1 || proofs[0].Evidence != secret.ByHealthCommand || !strings.Contains(d.String(), "is refuted and replaced once") {
 		t.Errorf("%v, %+v\n%s", err, proofs, d.String())
 	}

@@ -68,7 +68,7 @@ func TestRestartOutlivesDisconnects(t *testing.T) {
 	}
 	var d diary
 	cuts := 0
-	_, err = all[0].Restart(t.Context(), "r1", agreed, func(line string) {
+	_, err = all[0].Restart(t.Context(), "r1", agreed, nil, func(line string) {
 		d.write(line)
 		if cuts < 3 {
 			cuts++
@@ -106,7 +106,7 @@ func TestRestartWithoutServer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = all[0].Restart(t.Context(), "r1", agreed, func(string) {
+		_, err = all[0].Restart(t.Context(), "r1", agreed, nil, func(string) {
 			if !away.Swap(true) {
 				p.cut()
 			}
@@ -130,7 +130,7 @@ func TestHealthCommandFallsBackToSPDY(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := all[0].Restart(t.Context(), "r1", agreed, func(line string) {
+	if _, err := all[0].Restart(t.Context(), "r1", agreed, nil, func(line string) {
 		if strings.Contains(line, "cannot check") {
 			t.Error(line)
 		}

@@ -116,16 +116,16 @@ func (w *Workload) how() string {
 // it is proven: the controller is done, no pod without the mark is left,
 // terminating ones included, all are ready, the log of none shows a refused
 // login, and the health command agrees in each. A pod of which one of the two
-// says otherwise is replaced once. It changes nothing where the
-// mark is there already. sure is asked between reading the workload and changing
-// it, and its error ends the matter: who has changed the workload since then is
-// not written over. progress hears how far it is; the lines of logs that
-// Options.PrintLogs asks for come there too.
+// says otherwise, or the witness, if there is one, is replaced once. It changes
+// nothing where the mark is there already. sure is asked between reading the
+// workload and changing it, and its error ends the matter: who has changed the
+// workload since then is not written over. progress hears how far it is; the lines
+// of logs that Options.PrintLogs asks for come there too.
 //
 // The proofs are of the pods that were asked, with an error of those that it was
 // about. Class unhealthy: the pods came up wrong or not in time, or somebody reverted
 // the restart. Class conflict: another rotation restarted the workload.
-func (w *Workload) Restart(ctx context.Context, mark string, sure func(context.Context) error, progress func(detail string)) ([]secret.Proof, error) {
+func (w *Workload) Restart(ctx context.Context, mark string, sure func(context.Context) error, witness secret.Witness, progress func(detail string)) ([]secret.Proof, error) {
 	if w.aside != nil {
 		return nil, nil
 	}
@@ -135,7 +135,7 @@ func (w *Workload) Restart(ctx context.Context, mark string, sure func(context.C
 	}
 	changed, leave := w.watcher.follow(w.kind, w.id())
 	defer leave()
-	a := &attempt{Workload: w, goal: goal{mark: mark, since: restarted.generation}, changed: changed, progress: progress}
+	a := &attempt{Workload: w, goal: goal{mark: mark, since: restarted.generation}, changed: changed, witness: witness, progress: progress}
 	limited, cancel := context.WithTimeoutCause(ctx, w.options.RolloutTimeout, errSlow)
 	defer cancel()
 	if err := a.run(ctx, limited); err != nil {

@@ -35,7 +35,7 @@ func restartAll(ctx context.Context, all []*Workload, mark string, d *diary) err
 	errs := make([]error, len(all))
 	var running sync.WaitGroup
 	for i, w := range all {
-		running.Go(func() { _, errs[i] = w.Restart(ctx, mark, agreed, d.write) })
+		running.Go(func() { _, errs[i] = w.Restart(ctx, mark, agreed, nil, d.write) })
 	}
 	running.Wait()
 	return errors.Join(errs...)
@@ -144,7 +144,7 @@ func TestRestartFails(t *testing.T) {
 			}
 
 			var d diary
-			_, err := w.Restart(t.Context(), "r1", agreed, d.write)
+			_, err := w.Restart(t.Context(), "r1", agreed, nil, d.write)
 			for _, want := range test.want {
 				wantFailure(t, err, unhealthy, want)
 			}
@@ -179,7 +179,7 @@ func TestRestartReverted(t *testing.T) {
 		ready := make(chan struct{}, 100)
 		failed := make(chan error)
 		go func() {
-			_, err := found[0].Restart(t.Context(), "r1", agreed, func(string) { ready <- struct{}{} })
+			_, err := found[0].Restart(t.Context(), "r1", agreed, nil, func(string) { ready <- struct{}{} })
 			failed <- err
 		}()
 		<-ready
@@ -205,7 +205,7 @@ func TestRestartDeleted(t *testing.T) {
 	}
 	ready, failed := make(chan struct{}, 100), make(chan error)
 	go func() {
-		_, err := found[0].Restart(t.Context(), "r1", agreed, func(string) { ready <- struct{}{} })
+		_, err := found[0].Restart(t.Context(), "r1", agreed, nil, func(string) { ready <- struct{}{} })
 		failed <- err
 	}()
 	<-ready
@@ -213,7 +213,7 @@ func TestRestartDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantFailure(t, <-failed, unhealthy, "somebody deleted it")
-	_, err = found[0].Restart(t.Context(), "r1", agreed, func(string) {})
+	_, err = found[0].Restart(t.Context(), "r1", agreed, nil, func(string) {})
 	wantFailure(t, err, missing, "not found")
 }
 
@@ -227,7 +227,7 @@ func TestRestartStopped(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancelCause(t.Context())
-	_, err = found[0].Restart(ctx, "r1", agreed, func(string) { stop(errors.New("told to stop")) })
+	_, err = found[0].Restart(ctx, "r1", agreed, nil, func(string) { stop(errors.New("told to stop")) })
 	wantFailure(t, err, unavailable, "not seen to its end: told to stop")
 }
 
@@ -282,7 +282,7 @@ func TestRestartProven(t *testing.T) {
 			putDeployment(t, c, "core", 1, service(t, test.server))
 			w := settledWorkloads(t, c, Discovery{}, options(test.change))[0]
 			var d diary
-			_, err := w.Restart(t.Context(), "r1", agreed, d.write)
+			_, err := w.Restart(t.Context(), "r1", agreed, nil, d.write)
 			if err != nil && test.texts == nil {
 				t.Fatal(err)
 			}
@@ -336,7 +336,7 @@ func TestHealthCommandMayFailOnce(t *testing.T) {
 		return 0
 	})
 	w := settledWorkloads(t, c, Discovery{}, options(func(o *Options) { o.HealthCommand = []string{"/healthcheck"} }))[0]
-	if _, err := w.Restart(t.Context(), "r1", agreed, (&diary{}).write); err != nil || asked < 2 {
+	if _, err := w.Restart(t.Context(), "r1", agreed, nil, (&diary{}).write); err != nil || asked < 2 {
 		t.Errorf("asked %d times: %v", asked, err)
 	}
 }

@@ -91,9 +91,14 @@ func distinct(texts ...string) (all []string) {
 	return all
 }
 
-// involved are the roles that the rotation is about: in place they are one.
+// involved are the roles that the rotation is about: in place they are one. An
+// emergency that switches roles knows no previous credential.
 func (r *run) involved(w way) []string {
-	return distinct(w.credential.User, r.state.Previous.User, w.former.User)
+	former := r.state.Previous.User
+	if w.alternate {
+		former = r.roles.other(w.credential.User)
+	}
+	return distinct(w.credential.User, former, w.former.User)
 }
 
 // change is when the former password became history, by the database's clock.

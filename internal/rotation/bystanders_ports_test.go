@@ -9,10 +9,10 @@ import (
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
-// session is an open session of the role.
+// session is an open one.
 type session struct {
-	application, address string
-	opened               time.Time
+	role, application, address string
+	opened                     time.Time
 }
 
 type standbysPort struct{ p *process }
@@ -56,7 +56,7 @@ func (s sessionsPort) PlanTermination(ctx context.Context, _ string) error {
 func (s sessionsPort) Opened(ctx context.Context, roles []string, change time.Time) (found []secret.Sessions, err error) {
 	err = s.p.call(ctx, "Sessions.Opened", func() error {
 		for _, one := range s.p.w.clients {
-			if slices.Contains(roles, role) {
+			if slices.Contains(roles, one.role) {
 				found = counted(found, one, change)
 			}
 		}
@@ -67,10 +67,12 @@ func (s sessionsPort) Opened(ctx context.Context, roles []string, change time.Ti
 
 // counted adds one session to those of its client.
 func counted(all []secret.Sessions, one session, change time.Time) []secret.Sessions {
-	i := slices.IndexFunc(all, func(s secret.Sessions) bool { return s.Application == one.application && s.Address == one.address })
+	i := slices.IndexFunc(all, func(s secret.Sessions) bool {
+		return s.Role == one.role && s.Application == one.application && s.Address == one.address
+	})
 	if i < 0 {
 		i = len(all)
-		all = append(all, secret.Sessions{Role: role, Application: one.application, Address: one.address})
+		all = append(all, secret.Sessions{Role: one.role, Application: one.application, Address: one.address})
 	}
 	switch s := &all[i]; {
 	case one.opened.IsZero():
@@ -89,7 +91,7 @@ func (s sessionsPort) Terminate(ctx context.Context, roles []string, change time
 	err = s.p.call(ctx, "Sessions.Terminate", func() error {
 		before := len(s.p.w.clients)
 		s.p.w.clients = slices.DeleteFunc(s.p.w.clients, func(one session) bool {
-			return slices.Contains(roles, role) && !one.opened.IsZero() && one.opened.Before(change)
+			return slices.Contains(roles, one.role) && !one.opened.IsZero() && one.opened.Before(change)
 		})
 		ended = before - len(s.p.w.clients)
 		return nil

@@ -36,15 +36,15 @@ func terminating(r *rotation.Rotation) { r.Policy.TerminateStale = true }
 func occupied(w *world) {
 	old := time.Now().Add(-time.Hour)
 	w.clients = []session{
-		{"nightly", "10.1.0.7", old}, {"nightly", "10.1.0.7", old.Add(-time.Hour)}, {"PgBouncer", "10.1.0.8", old},
-		{"psql", "192.0.2.1", old}, {"shared", "10.0.0.1", old}, {"tunnel", "127.0.0.1", old}, {"socket", "", old},
+		{role, "nightly", "10.1.0.7", old}, {role, "nightly", "10.1.0.7", old.Add(-time.Hour)}, {role, "PgBouncer", "10.1.0.8", old},
+		{role, "psql", "192.0.2.1", old}, {role, "shared", "10.0.0.1", old}, {role, "tunnel", "127.0.0.1", old}, {role, "socket", "", old},
 	}
 	w.origins = map[string]secret.Origin{
 		"10.1.0.7": {Pods: []string{"prod/nightly-1"}, Owners: []string{"job/nightly"}},
 		"10.1.0.8": {Pods: []string{"prod/pool-1"}, Owners: []string{"deployment/pool"}},
 		"10.0.0.1": {Pods: []string{"prod/agent-a", "prod/agent-b"}, Owners: []string{"daemonset/agent", "daemonset/agent"}, Shared: true},
 	}
-	w.hooks["1 Lock.Check 2"] = w.changes(func() { w.clients = append(w.clients, session{"nightly", "10.1.0.7", time.Now().Add(time.Hour)}) })
+	w.hooks["1 Lock.Check 2"] = w.changes(func() { w.clients = append(w.clients, session{role, "nightly", "10.1.0.7", time.Now().Add(time.Hour)}) })
 }
 
 func TestLaggardsAreNamedAndGoOn(t *testing.T) {
@@ -130,7 +130,7 @@ func TestSessionsHoldNothingUp(t *testing.T) {
 
 func TestHiddenSessionsAreCounted(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.clients = []session{{application: "secretive"}, {application: "too"}}
+		w.clients = []session{{role: role, application: "secretive"}, {role: role, application: "too"}}
 		res, _ := w.run(rotate, terminating)
 		expect(t, res, rotation.StatusRotated, 0)
 		warned(t, res, "2 sessions may be from before the change")
@@ -145,7 +145,7 @@ func TestResumedRotationKnowsWhenThePasswordWasChanged(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.crashAt(t, "1 Served.Set 2")
 		<-time.After(time.Minute)
-		w.clients = []session{{"app", "10.1.0.7", time.Now()}}
+		w.clients = []session{{role, "app", "10.1.0.7", time.Now()}}
 		<-time.After(time.Minute)
 		res, _ := w.run(resume)
 		expect(t, res, rotation.StatusRotated, 0)
@@ -185,8 +185,8 @@ func TestEveryPodHasAProof(t *testing.T) {
 			}
 			return p
 		}
-		w.clients = []session{{"app", "10.1.0.2", time.Now().Add(-time.Hour)}}
-		w.hooks["1 Sessions.Opened 1"] = w.changes(func() { w.clients = append(w.clients, session{"app", "10.1.0.1", time.Now()}) })
+		w.clients = []session{{role, "app", "10.1.0.2", time.Now().Add(-time.Hour)}}
+		w.hooks["1 Sessions.Opened 1"] = w.changes(func() { w.clients = append(w.clients, session{role, "app", "10.1.0.1", time.Now()}) })
 		res, _ := w.run(rotate)
 		expect(t, res, rotation.StatusRotated, 0)
 		got := append(podsOf(res, inPod), podsOf(res, inPod2)...)
@@ -402,11 +402,71 @@ func TestAPodThatLogsInUnderAnotherNameIsRefuted(t *testing.T) {
 	})
 }
 
+// A pod that starts with the former credential is let in where two roles take
+// turns, so that only its session tells of it.
+func TestStalePodIsReplacedWhereTwoRolesTakeTurns(t *testing.T) {
+	for name, test := range map[string]struct {
+		stale  int // how many pods in a row have the former credential
+		status rotation.Status
+		exit   int
+	}{"once": {1, rotation.StatusRotated, 0}, "the replacement, too": {2, rotation.StatusRolledBack, 1}} {
+		t.Run(name, func(t *testing.T) {
+			alternating(t, func(t *testing.T, w *world) {
+				w.proofs = func(workload string, pod int) secret.Proof {
+					if workload != inPod || pod != 0 {
+						return secret.Proof{Evidence: secret.ByHealthCommand, Addresses: []string{"10.1.0.9"}}
+					}
+					return secret.Proof{Evidence: secret.ByHealthCommand, Addresses: []string{fmt.Sprintf("10.1.0.%d", w.renewed[inPod+"-0"])}}
+				}
+				w.hooks["1 Restart "+inPod+" 1"] = func(*process) {
+					for n := range test.stale {
+						w.clients = append(w.clients, session{role, "core", fmt.Sprintf("10.1.0.%d", n), time.Now().Add(time.Second)})
+					}
+				}
+				res, _ := w.run(rotate)
+				expect(t, res, test.status, test.exit)
+				if w.renewed[inPod+"-0"] != 1 || len(w.renewed) != 1 {
+					t.Errorf("replaced: %v", w.renewed)
+				}
+				if test.exit != 0 {
+					says(t, res.Err, `check pod "core-0" of deployment/core: it has logged in as role "alfred_user" since the change`)
+				}
+			})
+		})
+	}
+}
+
+// An emergency keeps no former credential, and looks for who logs in with it all
+// the same.
+func TestEmergencyNamesWhoKeepsTheFormerRole(t *testing.T) {
+	alternating(t, func(t *testing.T, w *world) {
+		w.hooks["1 Sessions.Opened 1"] = w.changes(func() { w.clients = append(w.clients, session{role, "nightly", "192.0.2.9", time.Now()}) })
+		res, _ := w.run(emergency)
+		expect(t, res, rotation.StatusRotated, 0)
+		if len(res.Laggards) != 1 || res.Laggards[0].Role != role || res.Laggards[0].Application != "nightly" {
+			t.Errorf("%+v", res.Laggards)
+		}
+	})
+}
+
+// A role that nobody uses yet is waited for before anybody is told to use it.
+func TestStandbysAreWaitedForBeforeTheOtherRoleIsServed(t *testing.T) {
+	alternating(t, func(t *testing.T, w *world) {
+		w.replay = time.Hour
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusRolledBack, 1)
+		if res.FailedStep != "standbys" || w.sets[inPod].mark != "" {
+			t.Errorf("failed step %q, the pods carry %q", res.FailedStep, w.sets[inPod].mark)
+		}
+		w.serves(t, role, birth)
+	})
+}
+
 // Where two roles take turns a session of the one that is not served any more is
 // a laggard, whenever it was opened: its client has not read the new user name.
 func TestClientThatKeepsTheFormerRoleIsNamed(t *testing.T) {
 	alternating(t, func(t *testing.T, w *world) {
-		w.hooks["1 Sessions.Opened 1"] = w.changes(func() { w.clients = append(w.clients, session{"nightly", "192.0.2.9", time.Now()}) })
+		w.hooks["1 Sessions.Opened 1"] = w.changes(func() { w.clients = append(w.clients, session{role, "nightly", "192.0.2.9", time.Now()}) })
 		res, _ := w.run(rotate)
 		expect(t, res, rotation.StatusRotated, 0)
 		if len(res.Laggards) != 1 || res.Laggards[0].Role != role || res.Laggards[0].Sessions != 1 || !res.Laggards[0].Since.IsZero() {

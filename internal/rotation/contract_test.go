@@ -93,7 +93,7 @@ func TestWorldHasSessions(t *testing.T) {
 		w := newWorld()
 		return rotationtest.Sessions{Sessions: sessionsPort{w.process()}, Role: role, Now: time.Now,
 			Open: func(application string) func() bool {
-				one := session{application, "10.1.0.1", time.Now()}
+				one := session{role, application, "10.1.0.1", time.Now()}
 				w.clients = append(w.clients, one)
 				return func() bool { return slices.Contains(w.clients, one) }
 			}}

@@ -3,8 +3,10 @@ package rotation_test
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/pgrotate/pgrotate/internal/rotation"
+	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
 func TestEmergencySwitchesFirstAndThenClosesTheFormerRole(t *testing.T) {
@@ -71,5 +73,25 @@ func TestEmergencyProvesThatTheFormerRoleIsClosed(t *testing.T) {
 		res, _ := w.run(emergency)
 		expect(t, res, rotation.StatusUnfinished, 3)
 		says(t, res.Err, "still opens the door")
+	})
+}
+
+// A pod that goes on with the compromised role is said once, and then shut out: it
+// must not keep that role open.
+func TestResumedEmergencyShutsOutAStalePod(t *testing.T) {
+	alternating(t, func(t *testing.T, w *world) {
+		w.proofs = func(workload string, pod int) secret.Proof {
+			return secret.Proof{Evidence: secret.ByHealthCommand, Addresses: []string{"10.1.0.1"}}
+		}
+		w.hooks["1 Sessions.Opened 1"] = w.changes(func() { w.clients = append(w.clients, session{role, "core", "10.1.0.1", time.Now().Add(time.Second)}) })
+		res, _ := w.run(emergency)
+		expect(t, res, rotation.StatusUnfinished, 3)
+		says(t, res.Err, `it has logged in as role "alfred_user" since the change`)
+		res, _ = w.run(resume)
+		expect(t, res, rotation.StatusRotated, 1)
+		says(t, res.Workloads[0].Err, `it has logged in as role "alfred_user" since the change`)
+		if !w.login.nologin {
+			t.Error("the compromised role still logs in")
+		}
 	})
 }

@@ -401,7 +401,7 @@ func (w *world) rolloutTime() time.Duration {
 	return w.rollout
 }
 
-func (l workloadPort) Restart(ctx context.Context, mark string, sure func(context.Context) error, progress func(string)) ([]secret.Proof, error) {
+func (l workloadPort) Restart(ctx context.Context, mark string, sure func(context.Context) error, witness secret.Witness, progress func(string)) ([]secret.Proof, error) {
 	if l.LeftAlone() {
 		return nil, nil
 	}
@@ -414,9 +414,36 @@ func (l workloadPort) Restart(ctx context.Context, mark string, sure func(contex
 		}
 		progress("restarting")
 		if err := l.roll(ctx, seen, mark); !errors.Is(err, errMoved) {
-			return l.p.w.proven(l.name), err
+			return l.replaced(ctx, witness), err
 		}
 	}
+}
+
+// replaced is what is known of the pods once those that the witness refutes have
+// been replaced.
+func (l workloadPort) replaced(ctx context.Context, witness secret.Witness) []secret.Proof {
+	all := l.p.w.proven(l.name)
+	if witness == nil {
+		return all
+	}
+	again := false
+	for i, p := range witness(ctx, all) {
+		if p.Evidence == secret.Refuted {
+			again = true
+			l.p.w.replace(l.name, i)
+		}
+	}
+	if !again {
+		return all
+	}
+	return witness(ctx, l.p.w.proven(l.name))
+}
+
+// replace makes a pod anew.
+func (w *world) replace(workload string, pod int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.renewed[fmt.Sprintf("%s-%d", workload, pod)]++
 }
 
 // proven is what is known of the pods of a workload.

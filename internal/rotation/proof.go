@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -33,7 +34,7 @@ func (r *run) testify(user string, opened []secret.Sessions) error {
 	for i, target := range r.result.Workloads {
 		pods := slices.Clone(target.Pods)
 		for n := range pods {
-			pods[n] = witnessed(pods[n], user, opened)
+			pods[n] = explained(witnessed(pods[n], user, opened))
 		}
 		r.result.Workloads[i].Pods = pods
 		if target.Err == nil { // else it has been said
@@ -43,15 +44,32 @@ func (r *run) testify(user string, opened []secret.Sessions) error {
 	return errors.Join(errs...)
 }
 
+// witness asks the sessions about pods where two roles take turns: a pod with the
+// former credential is let in, and neither its log nor its health tells of it.
+func (r *run) witness(w way) secret.Witness {
+	if !w.alternate || w.back {
+		return nil
+	}
+	return func(ctx context.Context, pods []secret.Proof) []secret.Proof {
+		if !slices.ContainsFunc(pods, func(p secret.Proof) bool { return len(p.Addresses) > 0 }) {
+			return pods
+		}
+		opened, err := r.sessionsOf(ctx, r.involved(w))
+		if err != nil {
+			return pods // who asks for the sessions next says so
+		}
+		for i := range pods {
+			pods[i] = witnessed(pods[i], w.credential.User, opened)
+		}
+		return pods
+	}
+}
+
 // witnessed is a proof with what the sessions add that were opened after the
 // change. Only an address that is the pod's own tells anything about it: then a
 // session shows that its password is the new one, and its role that it has read
 // the new user name.
 func witnessed(p secret.Proof, user string, opened []secret.Sessions) secret.Proof {
-	if len(p.Addresses) == 0 && p.Evidence == NotProven {
-		p.Reason = joined(p.Reason, "it shares the address of its node")
-		return p
-	}
 	seen := false
 	for _, s := range opened {
 		if s.Recent == 0 || !slices.Contains(p.Addresses, s.Address) {
@@ -63,10 +81,18 @@ func witnessed(p secret.Proof, user string, opened []secret.Sessions) secret.Pro
 		}
 		seen = true
 	}
+	if seen && p.Evidence == NotProven {
+		p.Evidence, p.Reason = secret.BySession, ""
+	}
+	return p
+}
+
+// explained tells of a pod that is not proven why its sessions do not prove it.
+func explained(p secret.Proof) secret.Proof {
 	switch {
 	case p.Evidence != NotProven:
-	case seen:
-		p.Evidence, p.Reason = secret.BySession, ""
+	case len(p.Addresses) == 0:
+		p.Reason = joined(p.Reason, "it shares the address of its node")
 	default:
 		p.Reason = joined(p.Reason, "no session of it was seen")
 	}

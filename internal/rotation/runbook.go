@@ -33,9 +33,10 @@ type way struct {
 func (r *run) apply(ctx context.Context, w way) error {
 	return sequence(ctx,
 		r.step("database", r.open(w)),         // from here on w.credential opens the door
+		when(w.enables(), r.replayed(w)),      // at the standbys, too
 		r.urgent("served Secret", r.serve(w)), // what the pods read
 		r.step("cluster copies", r.copyAll(r.ClusterCopies, w)),
-		r.replayed(w), // pods may log in at a standby, too
+		when(!w.enables(), r.replayed(w)), // so late because logins are refused until the Secret is written
 		together(r.goesBack, // neither waits for the other
 			r.step("restart", r.restartAll(w)), // those who read it only once; they never see it
 			r.step("GitHub", r.copyAll(r.RemoteCopies, w)),
@@ -319,7 +320,7 @@ func (r *run) holding(ctx context.Context) error {
 
 func (r *run) restart(ctx context.Context, target Workload, w way) error {
 	began := r.Now()
-	pods, err := target.Restart(ctx, w.mark, r.holding, func(detail string) { r.progress("restart", target.String(), detail) })
+	pods, err := target.Restart(ctx, w.mark, r.holding, r.witness(w), func(detail string) { r.progress("restart", target.String(), detail) })
 	if err == nil {
 		err = refuted(target.String(), pods)
 	}

@@ -45,7 +45,7 @@ func (r *run) aftermath(w way) task {
 			r.warn(fmt.Sprintf("who still has sessions from before the change is not known: %v", err))
 			return "not known", nil
 		}
-		if err := r.testify(w.credential.User, opened); err != nil {
+		if err := r.tolerate(w, r.testify(w.credential.User, opened)); err != nil {
 			return "", err
 		}
 		return r.settle(ctx, w, opened), nil

@@ -78,6 +78,14 @@ func sequence(ctx context.Context, tasks ...task) error {
 	return nil
 }
 
+// when leaves a task out.
+func when(wanted bool, do task) task {
+	if !wanted {
+		return skip
+	}
+	return do
+}
+
 // together performs the tasks at once and waits for all of them. A failure that
 // ends the matter cuts the others short, which is no failure of theirs; any other
 // leaves them alone.

@@ -61,6 +61,7 @@ type world struct {
 	origins map[string]secret.Origin // of addresses
 	refused []secret.Refused
 	proofs  func(workload string, pod int) secret.Proof
+	renewed map[string]int // how often a pod was replaced because it was refuted
 
 	// The other places.
 	copies map[string]copied
@@ -118,8 +119,9 @@ type copied struct {
 
 func newWorld() *world {
 	w := &world{
-		freed: make(chan struct{}),
-		locks: map[string]*process{}, visitors: map[string]int{},
+		renewed: map[string]int{},
+		freed:   make(chan struct{}),
+		locks:   map[string]*process{}, visitors: map[string]int{},
 		sets:   map[string]*podSet{},
 		copies: map[string]copied{},
 		sick:   func(string, string) bool { return false },

@@ -1,6 +1,9 @@
 package secret
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Evidence is what is known of the credential that a pod uses.
 type Evidence int
@@ -29,6 +32,10 @@ type Proof struct {
 	Evidence  Evidence
 	Reason    string // why it is not proven, or refuted
 }
+
+// Witness adds to proofs what others have seen of the pods: it returns as many, in
+// the same order, and nil where it knows of none.
+type Witness func(ctx context.Context, pods []Proof) []Proof
 
 // Readiness counts the pods of one owner.
 type Readiness struct {

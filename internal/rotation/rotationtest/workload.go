@@ -51,7 +51,7 @@ func agreed(context.Context) error { return nil }
 
 func (w Workload) restart(t *testing.T, mark string) []string {
 	t.Helper()
-	proofs, err := w.Workload.Restart(t.Context(), mark, agreed, silent)
+	proofs, err := w.Workload.Restart(t.Context(), mark, agreed, nil, silent)
 	must(t, err, "restart")
 	pods := w.Pods()
 	wantProofs(t, proofs, len(pods))
@@ -121,7 +121,7 @@ func (w Workload) names() []string {
 
 func workloadRestart(t *testing.T, w Workload) {
 	before, told := w.names(), 0
-	_, err := w.Workload.Restart(t.Context(), "contract1", agreed, func(string) { told++ })
+	_, err := w.Workload.Restart(t.Context(), "contract1", agreed, nil, func(string) { told++ })
 	must(t, err, "restart")
 	for _, name := range w.restart(t, "contract1") {
 		if slices.Contains(before, name) {
@@ -158,10 +158,10 @@ func workloadFenced(t *testing.T, w Workload) {
 		if asked++; asked > 1 {
 			return errOver
 		}
-		_, err := w.Workload.Restart(ctx, "contract6-other", agreed, silent)
+		_, err := w.Workload.Restart(ctx, "contract6-other", agreed, nil, silent)
 		return err
 	}
-	if _, err := w.Workload.Restart(t.Context(), "contract6", between, silent); !errors.Is(err, errOver) {
+	if _, err := w.Workload.Restart(t.Context(), "contract6", between, nil, silent); !errors.Is(err, errOver) {
 		t.Errorf("a restart on the strength of an old read ended with %v, want %v", err, errOver)
 	}
 	for name, carries := range w.Pods() {
@@ -173,7 +173,7 @@ func workloadFenced(t *testing.T, w Workload) {
 
 func workloadUnsure(t *testing.T, w Workload) {
 	before := w.names()
-	if _, err := w.Workload.Restart(t.Context(), "contract7", func(context.Context) error { return errOver }, silent); !errors.Is(err, errOver) {
+	if _, err := w.Workload.Restart(t.Context(), "contract7", func(context.Context) error { return errOver }, nil, silent); !errors.Is(err, errOver) {
 		t.Errorf("a restart that nobody was sure of ended with %v, want %v", err, errOver)
 	}
 	if !slices.Equal(before, w.names()) {
@@ -183,7 +183,7 @@ func workloadUnsure(t *testing.T, w Workload) {
 
 func workloadBroken(t *testing.T, w Workload) {
 	w.Break()
-	_, err := w.Workload.Restart(t.Context(), "contract4", agreed, silent)
+	_, err := w.Workload.Restart(t.Context(), "contract4", agreed, nil, silent)
 	wantClass(t, err, rotation.Unhealthy, "restart pods that come up wrong")
 }
 
@@ -191,7 +191,7 @@ func workloadStops(t *testing.T, w Workload) {
 	before := w.names()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := w.Workload.Restart(ctx, "contract5", agreed, silent)
+	_, err := w.Workload.Restart(ctx, "contract5", agreed, nil, silent)
 	wantClass(t, err, rotation.Unavailable, "restart after being told to stop")
 	if !slices.Equal(before, w.names()) {
 		t.Error("the pods were restarted after the run was told to stop")
