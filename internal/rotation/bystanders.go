@@ -28,6 +28,9 @@ func (r *run) bystanders() []question {
 		{"standbys", "standbys of the database", func(ctx context.Context) (string, []string, error) { return r.Standbys.PlanStandbys(ctx, role) }},
 		{"sessions", fmt.Sprintf("sessions of role %q", role), func(ctx context.Context) (string, []string, error) { return r.planSessions(ctx, role) }},
 	}
+	if r.alternates() {
+		all = append(all, question{"sessions", fmt.Sprintf("sessions of role %q", r.target()), r.planWitness})
+	}
 	if r.Health != nil {
 		all = append(all, question{"health", r.Health.String(), r.planHealth})
 	}
@@ -42,6 +45,13 @@ func (r *run) planSessions(ctx context.Context, role string) (change string, war
 		return "named where they are older than the change", warnings, err
 	}
 	return "ended where they are older than the change", warnings, r.Sessions.PlanTermination(ctx, role)
+}
+
+// planWitness asks for a look at the sessions of the role that is switched to: they
+// tell which pods use it.
+func (r *run) planWitness(ctx context.Context) (change string, warnings []string, err error) {
+	warnings, err = r.Sessions.PlanSessions(ctx, r.target())
+	return "looked at, to prove the pods by them", warnings, err
 }
 
 // planHealth notes how things are before anything changes.

@@ -530,3 +530,19 @@ func TestNotEveryRefusedClientIsNamed(t *testing.T) {
 		}
 	})
 }
+
+// What may be seen of one role's sessions says nothing about another's.
+func TestSessionsOfBothRolesAreAskedFor(t *testing.T) {
+	alternating(t, func(t *testing.T, w *world) {
+		res, _ := w.run(plan)
+		var asked []string
+		for _, line := range res.Plan {
+			if line.Step == "sessions" {
+				asked = append(asked, line.Target)
+			}
+		}
+		if !slices.Equal(asked, []string{`sessions of role "alfred_user"`, `sessions of role "alfred_user_alt"`}) {
+			t.Errorf("asked for %q", asked)
+		}
+	})
+}

@@ -1,6 +1,7 @@
 // Package fakenode gives the lab's cluster nodes without machines. It says of
 // their pods that they are ready as soon as they are scheduled, and lets them go
-// as soon as they are deleted; in between they have a log. Nothing runs in them.
+// as soon as they are deleted; in between they have a log and an address of their
+// own. What runs in them is a function of this process, or nothing.
 package fakenode
 
 import (
@@ -36,6 +37,10 @@ func Place(pod *corev1.PodSpec) {
 	pod.Tolerations = append(pod.Tolerations, corev1.Toleration{Key: Label, Operator: corev1.TolerationOpExists})
 }
 
+// Service is what runs in a pod. It returns when the pod is ready, with what ends
+// it. From address, which is one of 127.0.0.0/8, it can connect to this machine.
+type Service func(ctx context.Context, pod *corev1.Pod, address string) (end func(), err error)
+
 // Nodes live as long as this process, until Close at the latest.
 type Nodes struct {
 	client    *kubernetes.Clientset
@@ -44,6 +49,8 @@ type Nodes struct {
 	stop      context.CancelFunc
 	running   sync.WaitGroup
 	addresses atomic.Uint32 // of pods, given out so far
+	service   Service       // nil: nothing runs
+	services  sync.Map      // a running by the pod's uid
 }
 
 // beat is how often a node says that it lives: after 50 seconds without a word
@@ -51,9 +58,9 @@ type Nodes struct {
 const beat = 10 * time.Second
 
 // Start makes count nodes, which take pods as soon as the cluster has noticed that
-// they are ready. kubeconfig is the
-// administrator's of the lab's own cluster, which lies beside the certificates.
-func Start(ctx context.Context, kubeconfig string, count int) (*Nodes, error) {
+// they are ready. kubeconfig is the administrator's of the lab's own cluster, which
+// lies beside the certificates. In each pod runs the service, unless it is nil.
+func Start(ctx context.Context, kubeconfig string, count int, service Service) (*Nodes, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("read the kubeconfig: %w", err)
@@ -63,7 +70,7 @@ func Start(ctx context.Context, kubeconfig string, count int) (*Nodes, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the cluster: %w", err)
 	}
-	n := &Nodes{client: client, logs: &http.Server{ReadHeaderTimeout: 10 * time.Second}}
+	n := &Nodes{client: client, service: service, logs: &http.Server{ReadHeaderTimeout: 10 * time.Second}}
 	ctx, n.stop = context.WithCancel(ctx)
 	if err := n.serveLogs(pki.Authority{Folder: filepath.Dir(kubeconfig)}); err != nil {
 		return nil, errors.Join(err, n.Close())
@@ -139,6 +146,7 @@ func (n *Nodes) renew(ctx context.Context, name string) error {
 func (n *Nodes) Close() error {
 	n.stop()
 	n.running.Wait()
+	n.services.Range(func(uid, _ any) bool { n.end(uid.(types.UID)); return true })
 	errs := []error{n.logs.Close()}
 	for _, name := range n.names {
 		errs = append(errs, gone(n.client.CoreV1().Nodes().Delete(context.Background(), name, metav1.DeleteOptions{})),

@@ -67,11 +67,16 @@ func (n *Nodes) bring(ctx context.Context, p *corev1.Pod) error {
 	pods, now := n.client.CoreV1().Pods(p.Namespace), int64(0)
 	switch {
 	case p.DeletionTimestamp != nil:
+		n.end(p.UID)
 		return gone(pods.Delete(ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: &now, Preconditions: metav1.NewUIDPreconditions(string(p.UID))}))
 	case p.Status.Phase != corev1.PodPending:
 		return nil
 	}
-	body, err := json.Marshal(map[string]any{"status": n.up(p)})
+	address, err := n.run(ctx, p)
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(map[string]any{"status": up(p, address)})
 	if err != nil {
 		return err
 	}
@@ -79,10 +84,42 @@ func (n *Nodes) bring(ctx context.Context, p *corev1.Pod) error {
 	return gone(err)
 }
 
+// address is one that no pod has had.
+func (n *Nodes) address() string {
+	i := n.addresses.Add(1)
+	return net.IPv4(127, 64+byte(i>>16), byte(i>>8), byte(i)).String()
+}
+
+// running is the service of a pod.
+type running struct {
+	address string
+	end     func()
+}
+
+// run starts the service of a pod, once, and returns its address.
+func (n *Nodes) run(ctx context.Context, p *corev1.Pod) (address string, err error) {
+	if r, runs := n.services.Load(p.UID); runs {
+		return r.(running).address, nil
+	}
+	r := running{address: n.address(), end: func() {}}
+	if n.service != nil {
+		r.end, err = n.service(ctx, p, r.address)
+	}
+	if err == nil {
+		n.services.Store(p.UID, r)
+	}
+	return r.address, err
+}
+
+func (n *Nodes) end(pod types.UID) {
+	if r, runs := n.services.LoadAndDelete(pod); runs {
+		r.(running).end()
+	}
+}
+
 // up is the status of a pod that is ready.
-func (n *Nodes) up(p *corev1.Pod) corev1.PodStatus {
-	now, yes, i := metav1.Now(), true, n.addresses.Add(1)
-	ip := net.IPv4(10, 64+byte(i>>16), byte(i>>8), byte(i)).String()
+func up(p *corev1.Pod, ip string) corev1.PodStatus {
+	now, yes := metav1.Now(), true
 	s := corev1.PodStatus{Phase: corev1.PodRunning, StartTime: &now, HostIP: "127.0.0.1", PodIP: ip, PodIPs: []corev1.PodIP{{IP: ip}}}
 	for _, kind := range []corev1.PodConditionType{corev1.PodInitialized, corev1.ContainersReady, corev1.PodReady} {
 		s.Conditions = append(s.Conditions, corev1.PodCondition{Type: kind, Status: corev1.ConditionTrue, LastTransitionTime: now})

@@ -40,7 +40,7 @@ func pods() int32 {
 // start makes a bench on fake nodes and builds the program.
 func start(b *testing.B) (bench *Bench, path string) {
 	b.Helper()
-	fake, err := fakenode.Start(context.WithoutCancel(b.Context()), own(b).Kubeconfig, nodes)
+	fake, err := fakenode.Start(context.WithoutCancel(b.Context()), own(b).Kubeconfig, nodes, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
