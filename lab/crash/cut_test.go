@@ -50,7 +50,7 @@ func (s *suite) cut(t *testing.T) {
 					all = append(all, cut{m, r.Name(), n})
 				}
 			}
-			f := spread(s, t, kind{m.name, false}, part(s, all, 12, func(cut) bool { return false }), severed)
+			f := spread(s, t, kind{m.name, false}, part(s, all, 8, func(cut) bool { return false }), severed)
 			fmt.Fprintf(os.Stdout, "cut, %s, at each of %d bytes: %s\n", m.name, len(all), f)
 		})
 	}

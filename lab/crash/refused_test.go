@@ -48,8 +48,9 @@ func TestAlternateRefusesNobody(t *testing.T) {
 	if err != nil || err2 != nil {
 		t.Fatal(err, err2)
 	}
-	fmt.Fprintf(os.Stdout, "alternate: %d rotations under load, %d of them killed and resumed, in %.0fs: %d logins, %d refused\n",
-		rotations, hit, time.Since(began).Seconds(), logins, refused)
+	took := time.Since(began).Seconds()
+	fmt.Fprintf(os.Stdout, "alternate: %d rotations under load, %d of them killed and resumed, in %.0fs: %d logins, %.0f a second, %d refused\n",
+		rotations, hit, took, logins, float64(logins)/took, refused)
 	if refused > 0 || logins < 100*rotations {
 		t.Errorf("%d logins were refused of %d", refused, logins)
 	}

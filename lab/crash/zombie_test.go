@@ -36,7 +36,7 @@ func (s *suite) zombie(t *testing.T) {
 				if by.name != "emergency" && s.only == "" {
 					all = evenly(all, 20)
 				}
-				cases = append(cases, part(s, all, 2, func(stop) bool { return false })...)
+				cases = append(cases, part(s, all, 1, func(stop) bool { return false })...)
 			}
 			f := spread(s, t, kind{m.name, true}, cases, woken)
 			fmt.Fprintf(os.Stdout, "zombie, %s, taken over by each: %s\n", m.name, f)

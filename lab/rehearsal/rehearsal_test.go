@@ -22,6 +22,9 @@ func TestRotatesThePlatform(t *testing.T) {
 	if figures.Memory == 0 || figures.Memory > 60<<20 {
 		t.Errorf("peak memory is %d bytes", figures.Memory)
 	}
+	if figures.Refused == 0 {
+		t.Error("no login of the services was refused: they do not log in while the password changes, and the window says nothing")
+	}
 	if figures.Window < figures.Seen*8/10 {
 		t.Errorf("the report tells of a window of %s, the services have seen one of %s", figures.Window, figures.Seen)
 	}
