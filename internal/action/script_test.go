@@ -81,7 +81,7 @@ func TestInputs(t *testing.T) {
 //	session NAME                   open a session with the served password that calls itself so; $SERVER is host:port of the database,
 //	                               $DATABASE_POD a pod that leads there, $ADMINISTRATOR the kubeconfig of who may go through it
 //	alive NAME                     that session goes on
-//	url-follows KEY                the key and the environment secret of that name hold the URL with the served password
+//	url-follows KEY REST           the key and the environment secret of that name hold the URL of the served role and password and this rest
 func TestScenarios(t *testing.T) {
 	lab := labtest.Open(t)
 	commands := scenarioCommands()
@@ -247,10 +247,10 @@ func urlFollows(ts *testscript.TestScript, _ bool, args []string) {
 	p := of(ts)
 	now, err := p.Look()
 	ts.Check(err)
-	want := fmt.Sprintf("postgres://%s:%s@db.internal:5432/%s?sslmode=require", p.Name, now.Served(), p.Name)
+	want := fmt.Sprintf("postgres://%s:%s@%s", now.User(), now.Served(), args[1])
 	inGitHub, _ := p.GitHub.Secret(fixture.Repository+"@production", args[0])
 	if string(now.Secret.Data[args[0]]) != want || inGitHub != want {
-		ts.Fatalf("%s does not hold the URL with the served password", args[0])
+		ts.Fatalf("%s does not hold the URL with what is served", args[0])
 	}
 }
 
