@@ -1,6 +1,7 @@
 package action_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/pgrotate/pgrotate/internal/github/githubtest"
@@ -49,7 +51,8 @@ func wrongDatabase() []situation {
 		{name: "emergency without the right to end sessions", set: sql(`ALTER ROLE "$ROTATOR" NOINHERIT`, `ALTER ROLE "$ROTATOR" INHERIT`), inputs: []string{"mode=emergency", "reason=leaked"},
 			want: "end the sessions of role \"$ROLE\": role \"$ROTATOR\" may not", remedy: "GRANT pg_signal_backend"},
 		{name: "twin that is no member", set: sql(`CREATE ROLE "$TWIN" LOGIN`, `DROP ROLE "$TWIN"`), inputs: alternating, want: "use role \"$TWIN\" as the twin of \"$ROLE\": it is no member", remedy: `GRANT "$ROLE" TO "$TWIN"`},
-		{name: "twin that acts as itself", set: sql(`CREATE ROLE "$TWIN" LOGIN IN ROLE "$ROLE"`, `DROP ROLE "$TWIN"`), inputs: alternating, want: "it does not act as that", remedy: `SET role`},
+		{name: "twin that acts as itself", set: sql(`CREATE ROLE "$TWIN" LOGIN IN ROLE "$ROLE"`, `DROP ROLE "$TWIN"`), inputs: alternating, want: "what it makes would belong to", remedy: `SET role`},
+		{name: "twin in use", set: inUse, inputs: alternating, want: "give role \"$TWIN\" a new password: 1 session is logged in as it", remedy: "restart what they belong to"},
 		{name: "twin with too long a name", inputs: append([]string{"postgres-role=$ROLE", "postgres-alternate-role=b123456789012345678901234567890123456789012345678901234567890123"}, alternating...), want: "has 64 bytes, PostgreSQL knows 63", remedy: "short enough"},
 	}
 }
@@ -115,6 +118,19 @@ func drifted(st *stage) {
 	verifier, err := st.Verifier(st.Name)
 	st.must(err)
 	sql(`ALTER ROLE "$ROLE" PASSWORD 'ByHandByHandByHand1'`, `ALTER ROLE "$ROLE" PASSWORD '`+verifier+`'`)(st)
+}
+
+// inUse makes a twin as the product would, and a session that is logged in as it.
+func inUse(st *stage) {
+	const password = "LeftOpenLeftOpenLeft1"
+	sql(`CREATE ROLE "$TWIN" LOGIN PASSWORD '`+password+`' IN ROLE "$ROLE"; ALTER ROLE "$TWIN" SET role = "$ROLE"; GRANT "$TWIN" TO "$ROTATOR" WITH ADMIN OPTION`,
+		`DROP ROLE "$TWIN"`)(st)
+	u, err := url.Parse(st.Superuser)
+	st.must(err)
+	u.User = url.UserPassword(st.Twin(), password)
+	conn, err := pgx.Connect(st.Context(), u.String())
+	st.must(err)
+	st.Cleanup(func() { st.must(conn.Close(context.Background())) })
 }
 
 // admin changes the connection of the administrator.

@@ -97,9 +97,9 @@ var here = []remain{
 // remains says what a new password of r does not take away. What may not be
 // looked at is said too, and is no reason to leave the password as it is.
 func (s *session) remains(ctx context.Context, r role) (sentences []string, err error) {
-	var database string
-	if err := s.row(ctx, "SELECT current_database()::text", nil, &database); err != nil {
-		return nil, s.failed("ask for the name of the database", err)
+	database, err := s.database(ctx)
+	if err != nil {
+		return nil, err
 	}
 	jobs, err := s.jobs(ctx)
 	if err != nil {

@@ -41,6 +41,10 @@ func (s *session) role(ctx context.Context, name string) (role, error) {
 	return r, nil
 }
 
+// streams tells whether the role may open replication connections, which
+// PostgreSQL asks of the role that logs in.
+func (r role) streams() bool { return r.copies || r.super }
+
 // expiry refuses a role whose password is about to be useless: changing it does
 // not move VALID UNTIL.
 func (r role) expiry() error {

@@ -149,6 +149,14 @@ func (s *session) facts(ctx context.Context) (facts, error) {
 	return f, nil
 }
 
+// database is the name of the connected one.
+func (s *session) database(ctx context.Context) (name string, err error) {
+	if err := s.row(ctx, "SELECT current_database()::text", nil, &name); err != nil {
+		return "", s.failed("ask for the name of the database", err)
+	}
+	return name, nil
+}
+
 // major is the server's version, 16 for 16.14; 0 where it says nothing legible.
 func (s *session) major() int {
 	var n int

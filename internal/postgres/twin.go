@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
@@ -39,9 +37,11 @@ func (s *session) member(ctx context.Context, role, base string) (member bool, e
 }
 
 // Create makes twin, in the session that holds the lock and as a whole or not at
-// all: a member of base that acts as base, so that what it makes belongs to base,
-// with base's settings in all databases, connection limit and VALID UNTIL,
-// NOLOGIN and without a password. It changes nothing where twin exists.
+// all: a member of base that acts as base, or as what base acts as by a SET role of
+// its own, so that what it makes belongs to the same role; with base's settings in
+// all databases, connection limit, VALID UNTIL and REPLICATION (the attribute that
+// counts for who logs in, the others do for who one acts as), NOLOGIN and without
+// a password. It changes nothing where twin exists.
 //
 // A role's settings count for who logs in as it and not for who becomes it by SET
 // ROLE, so they have to be copied:
@@ -104,27 +104,19 @@ func (s *session) create(ctx context.Context, base, twin, end string, more ...st
 // making are the statements that make a twin of base. Who reads them learns no
 // secret: pg_roles and pg_db_role_setting are open to everybody.
 func (s *session) making(ctx context.Context, base, twin string) ([]string, error) {
-	var limit int
-	var until string
-	err := s.row(ctx, "SELECT rolconnlimit, coalesce(rolvaliduntil::text, '') FROM pg_roles WHERE rolname = $1", []any{base}, &limit, &until)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, no(fmt.Sprintf("look up role %q: it does not exist", base), "check `postgres-role`")
-	}
+	r, err := s.role(ctx, base)
 	if err != nil {
-		return nil, s.failed(fmt.Sprintf("look up role %q", base), err)
+		return nil, err
+	}
+	as, err := s.acting(ctx, base)
+	if err != nil {
+		return nil, err
 	}
 	settings, err := s.settings(ctx, base)
 	if err != nil {
 		return nil, err
 	}
-	made := "CREATE ROLE " + quote(twin) + " NOLOGIN"
-	if limit >= 0 {
-		made += fmt.Sprintf(" CONNECTION LIMIT %d", limit)
-	}
-	if until != "" {
-		made += " VALID UNTIL " + constant(until)
-	}
-	all := []string{made + " IN ROLE " + quote(base), "ALTER ROLE " + quote(twin) + " SET role = " + constant(base)}
+	all := append([]string{r.twinned(twin, as)}, as.statements(twin, as)...)
 	for _, one := range settings {
 		value, err := one.values()
 		if err != nil {
@@ -133,6 +125,27 @@ func (s *session) making(ctx context.Context, base, twin string) ([]string, erro
 		all = append(all, "ALTER ROLE "+quote(twin)+one.place()+" SET "+one.name()+" = "+value)
 	}
 	return all, nil
+}
+
+// twinned makes twin with what counts for who logs in. A superuser acts as roles
+// that it is no member of, which its members may not.
+func (r role) twinned(twin string, as acting) string {
+	made, in := "CREATE ROLE "+quote(twin)+" NOLOGIN", []string{quote(r.name)}
+	if r.streams() {
+		made += " REPLICATION"
+	}
+	if r.limit >= 0 {
+		made += fmt.Sprintf(" CONNECTION LIMIT %d", r.limit)
+	}
+	if r.until != "" {
+		made += " VALID UNTIL " + constant(r.until)
+	}
+	for _, other := range as.roles() {
+		if r.super && other != r.name {
+			in = append(in, quote(other))
+		}
+	}
+	return made + " IN ROLE " + strings.Join(in, ", ")
 }
 
 // Enable is Set and makes the role LOGIN in the same statement.

@@ -5,19 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
 
 // PlanTwin is Plan for target, the one of base and twin that is not served: it
 // may be NOLOGIN and without a password, and no random password is tried on it.
-// A twin that exists must be a member of base and act as it; one that is missing
-// is made, and the transaction is rolled back. The hint for an administrator that
-// may not is the SQL for one who may.
+// A twin that exists must be a member of base and act as base does in every
+// database; target must get in where the other does, also for replication. A twin
+// that is missing is made, and the transaction is rolled back. The hint for an
+// administrator that may not is the SQL for one who may.
 //
 // The warnings name what works differently for the two roles: settings, rights
 // that only the twin has, and policies of the connected database that ask who
-// logged in.
+// logged in; and the other databases in which there may be such policies, since
+// base has objects or rights there (what PUBLIC may does not count).
 func (d *Database) PlanTwin(ctx context.Context, base, twin, target string) (change string, warnings []string, err error) {
 	if err := nameable(twin); err != nil {
 		return "", nil, err
@@ -55,11 +58,11 @@ func (p twins) examine(ctx context.Context) (change string, warnings []string, e
 	if err := p.ownRole(twin, p.facts); err != nil {
 		return "", nil, err
 	}
-	target := p.base
+	target, other := p.base, twin
 	if p.target == p.twin {
-		target = twin
+		target, other = twin, p.base
 	}
-	findings := []error{p.belongs(ctx), target.expiry(), p.rehearseTarget(ctx, target), p.reachable(ctx)}
+	findings := []error{p.belongs(ctx), target.replaces(other), p.connects(ctx, target, other), target.expiry(), p.rehearseTarget(ctx, target), p.reachable(ctx)}
 	warnings, err = p.differences(ctx, twin)
 	return fmt.Sprintf("new SCRAM-SHA-256 verifier (%d iterations) for role %q, then its user name is served", p.iterations, p.target), warnings, errors.Join(append(findings, err)...)
 }
@@ -85,8 +88,8 @@ func (p twins) rehearseTarget(ctx context.Context, target role) error {
 	return p.try(ctx, target, alterRole(target.name, withLogin, throwaway(p.iterations)), bare(target.name, asItIs))
 }
 
-// belongs demands that what the twin makes belongs to base, and that it may use
-// what base may.
+// belongs demands that what the twin makes belongs to whom it does when base
+// makes it, and that it may use what base may.
 func (p twins) belongs(ctx context.Context) error {
 	member, err := p.member(ctx, p.twin, p.base.name)
 	if err != nil {
@@ -96,17 +99,80 @@ func (p twins) belongs(ctx context.Context) error {
 		return no(fmt.Sprintf("use role %q as the twin of %q: it is no member of that", p.twin, p.base.name),
 			fmt.Sprintf("GRANT %s TO %s;", quote(p.base.name), quote(p.twin)))
 	}
-	var acts bool
-	err = p.row(ctx, `SELECT EXISTS (SELECT FROM pg_db_role_setting JOIN pg_roles r ON r.oid = setrole
-		WHERE setdatabase = 0 AND rolname = $1 AND 'role=' || $2 = ANY (setconfig))`, []any{p.twin, p.base.name}, &acts)
+	as, err := p.acting(ctx, p.base.name)
 	if err != nil {
-		return p.failed(fmt.Sprintf("read the settings of role %q", p.twin), err)
+		return err
 	}
-	if !acts {
-		return no(fmt.Sprintf("use role %q as the twin of %q: it does not act as that, and would own what it makes", p.twin, p.base.name),
-			fmt.Sprintf("ALTER ROLE %s SET role = %s;", quote(p.twin), constant(p.base.name)))
+	if err := p.becomes(ctx, append(as.roles(), p.base.name)); err != nil {
+		return err
+	}
+	now, err := p.acting(ctx, p.twin)
+	if err != nil {
+		return err
+	}
+	if unlike := as.unlike(now); len(unlike) > 0 {
+		return no(fmt.Sprintf("use role %q as the twin of %q: what it makes would belong to %s", p.twin, p.base.name, enumerate(unlike)),
+			strings.Join(as.statements(p.twin, now), "; ")+";")
 	}
 	return nil
+}
+
+// becomes demands that the twin may SET ROLE to each of roles.
+func (p twins) becomes(ctx context.Context, roles []string) error {
+	denied, err := list(ctx, p.session, pgx.RowTo[string], `SELECT quote_ident(o.rolname) FROM pg_roles o, pg_roles r
+		WHERE r.rolname = $1 AND o.rolname = ANY ($2) AND NOT pg_has_role(r.oid, o.oid, $3) ORDER BY 1`, p.twin, roles, becoming(p.major()))
+	if err != nil {
+		return p.failed(fmt.Sprintf("ask what role %q may become", p.twin), err)
+	}
+	if len(denied) == 0 {
+		return nil
+	}
+	return no(fmt.Sprintf("use role %q as the twin of %q: it may not SET ROLE to %s", p.twin, p.base.name, enumerate(denied)),
+		membership(p.major(), strings.Join(denied, ", "), p.twin, "SET"))
+}
+
+// membership is the SQL that makes twin a member of roles with an option that
+// PostgreSQL knows since 16; before that every membership allows SET ROLE, and
+// the member's own INHERIT decides about the other.
+// https://www.postgresql.org/docs/current/sql-grant.html
+func membership(major int, roles, twin, option string) string {
+	switch {
+	case major >= 16:
+		return fmt.Sprintf("GRANT %s TO %s WITH %s TRUE;", roles, quote(twin), option)
+	case option == "INHERIT":
+		return fmt.Sprintf("ALTER ROLE %s INHERIT;", quote(twin))
+	}
+	return fmt.Sprintf("GRANT %s TO %s;", roles, quote(twin))
+}
+
+// replaces refuses a role that takes replication connections from a service.
+// SUPERUSER, BYPASSRLS, CREATEDB and CREATEROLE go by the role that a session acts
+// as, which is the same for both.
+func (r role) replaces(other role) error {
+	if r.streams() || !other.streams() {
+		return nil
+	}
+	return no(fmt.Sprintf("use role %q in place of %q: it has no REPLICATION, which counts for who logs in", r.name, other.name),
+		fmt.Sprintf("as a superuser: ALTER ROLE %s REPLICATION; or where no service of it replicates: ALTER ROLE %s NOREPLICATION;", quote(r.name), quote(other.name)))
+}
+
+// connects refuses a role that does not get into a database that the other gets
+// into: CONNECT is asked before SET role takes effect, of who logs in and what
+// that inherits.
+func (p twins) connects(ctx context.Context, target, other role) error {
+	shut, err := list(ctx, p.session, pgx.RowTo[string], `SELECT quote_ident(datname) FROM pg_database WHERE datallowconn
+		AND has_database_privilege($1::oid, oid, 'CONNECT') AND NOT has_database_privilege($2::oid, oid, 'CONNECT') ORDER BY 1`, other.oid, target.oid)
+	if err != nil {
+		return p.failed(fmt.Sprintf("ask where role %q may connect", target.name), err)
+	}
+	if len(shut) == 0 {
+		return nil
+	}
+	hint := fmt.Sprintf("GRANT CONNECT ON DATABASE %s TO %s;", strings.Join(shut, ", "), quote(target.name))
+	if target.name == p.twin && !p.base.super {
+		hint = membership(p.major(), quote(p.base.name), p.twin, "INHERIT")
+	}
+	return no(fmt.Sprintf("use role %q in place of %q: it may not connect to database %s", target.name, other.name, enumerate(shut)), hint)
 }
 
 // reachable makes sure that Holds will have an answer for target: pg_hba.conf
@@ -172,9 +238,13 @@ func (p twins) drift(ctx context.Context) (warnings []string, err error) {
 
 // policies warns of row security that sees the two roles as two.
 func (p twins) policies(ctx context.Context) (warnings []string, err error) {
+	database, err := p.database(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, kind := range []struct{ word, sentence string }{
-		{"session_user", "in the connected database these policies ask for session_user, which tells roles %q and %q apart, rows may vanish: %s"},
-		{"current_user", "in the connected database these policies ask for current_user, which is %[1]q for both roles, unless a session of %[2]q says SET ROLE NONE: %[3]s"},
+		{"session_user", "in database %[4]q these policies ask for session_user, which tells roles %[1]q and %[2]q apart, rows may vanish: %[3]s"},
+		{"current_user", "in database %[4]q these policies ask for current_user, which is the same for roles %[1]q and %[2]q, unless a session says SET ROLE NONE: %[3]s"},
 	} {
 		found, err := list(ctx, p.session, pgx.RowTo[string], `SELECT format('%I on %s', polname, polrelid::regclass) FROM pg_policy
 			WHERE coalesce(pg_get_expr(polqual, polrelid), '') || coalesce(pg_get_expr(polwithcheck, polrelid), '') ~* ('\m' || $1 || '\M')
@@ -183,8 +253,25 @@ func (p twins) policies(ctx context.Context) (warnings []string, err error) {
 			return nil, p.failed("look at the policies for rows", err)
 		}
 		if len(found) > 0 {
-			warnings = append(warnings, fmt.Sprintf(kind.sentence, p.base.name, p.twin, enumerate(found)))
+			warnings = append(warnings, fmt.Sprintf(kind.sentence, p.base.name, p.twin, enumerate(found), database))
 		}
+	}
+	unseen, err := p.elsewhere(ctx, database)
+	return append(warnings, unseen...), err
+}
+
+// elsewhere warns of the databases whose policies are not seen from here.
+func (p twins) elsewhere(ctx context.Context, database string) (warnings []string, err error) {
+	found, err := list(ctx, p.session, pgx.RowTo[string], `SELECT DISTINCT quote_ident(datname) FROM pg_shdepend d
+		JOIN pg_database b ON b.oid = CASE classid WHEN 'pg_database'::regclass THEN objid ELSE dbid END
+		WHERE refclassid = 'pg_authid'::regclass AND deptype IN ('o', 'a', 'r') AND pg_has_role($1::oid, refobjid, 'USAGE')
+		AND datallowconn AND datname <> $2 ORDER BY 1`, p.base.oid, database)
+	if err != nil {
+		return nil, p.failed(fmt.Sprintf("look for databases in which role %q has rights", p.base.name), err)
+	}
+	if len(found) > 0 {
+		warnings = append(warnings, fmt.Sprintf("policies were looked at in database %q alone, and role %q has objects or rights in others, too: %s; look there for policies that ask for session_user",
+			database, p.base.name, enumerate(found)))
 	}
 	return warnings, nil
 }

@@ -72,7 +72,11 @@ func TestTwinWorksAsItsBaseDoes(t *testing.T) {
 	if diff := cmp.Diff(of(f.app), of(next)); diff != "" {
 		t.Errorf("the twin's sessions differ (-base +twin):\n%s", diff)
 	}
-	f.session(next, "CREATE TABLE "+app+".made (n int)", "DISCARD ALL", "ALTER TABLE "+app+".made ADD m int")
+	pooled := f.session(next, "CREATE TABLE "+app+".made (n int)", "DISCARD ALL", "ALTER TABLE "+app+".made ADD m int")
+	var user string
+	if err := pooled.QueryRow(t.Context(), "SELECT current_user").Scan(&user); err != nil || user != f.app.User {
+		t.Errorf("after DISCARD ALL the twin works as %q: %v", user, err)
+	}
 	if _, err := f.session(f.app).Exec(t.Context(), "DROP TABLE "+app+".made"); err != nil {
 		t.Errorf("what the twin made is not the base's: %v", err)
 	}
@@ -158,7 +162,7 @@ func TestPlanTwinFindings(t *testing.T) {
 		text, hint               string
 	}{
 		{"no member", f.app.User, stranger.User, stranger.User, "", "no member", "GRANT " + quote(f.app.User) + " TO " + quote(stranger.User)},
-		{"not acting as it", f.app.User, stranger.User, f.app.User, "GRANT " + quote(f.app.User) + " TO " + quote(stranger.User), "would own", "SET role = '" + f.app.User},
+		{"not acting as it", f.app.User, stranger.User, f.app.User, "GRANT " + quote(f.app.User) + " TO " + quote(stranger.User), "would belong", "SET role = '" + f.app.User},
 		{"a missing twin that is served", f.app.User, twin, f.app.User, "", "does not exist", "postgres-alternate-role"},
 		{"the administrator", f.superuser().User, twin, twin, "", "bootstrap superuser", "rotator"},
 		{"a name too long", f.app.User, strings.Repeat("x", 64), f.app.User, "", "64 bytes", ""},
@@ -187,11 +191,101 @@ func TestPlanTwinWarnsOfDifferences(t *testing.T) {
 	f.exec("GRANT SELECT ON " + app + ".rows TO " + quote(next.User))
 	_, warnings, err := d.PlanTwin(t.Context(), f.app.User, next.User, next.User)
 	text := strings.Join(warnings, "\n")
-	for _, word := range []string{"differ in statement_timeout, CONNECTION LIMIT", "rights of its own", "session_user", "mine on " + f.app.User, "current_user", "ours on "} {
+	for _, word := range []string{"in database \"" + f.super.Config().Database + "\" these", "differ in statement_timeout, CONNECTION LIMIT", "rights of its own", "session_user", "mine on " + f.app.User, "current_user", "ours on "} {
 		if err != nil || !strings.Contains(text, word) {
 			t.Errorf("nothing warns of %q: %v\n%s", word, err, text)
 		}
 	}
+}
+
+// TestPlanTwinNamesTheDatabasesThatItDoesNotSee: policies are in the catalogs of
+// their own database.
+func TestPlanTwinNamesTheDatabasesThatItDoesNotSee(t *testing.T) {
+	f := newFixture(t)
+	owner, twin, d := f.newRole("owner", "NOLOGIN"), f.twin(), f.locked(f.admin)
+	f.exec("GRANT " + quote(owner.User) + " TO " + quote(f.app.User))
+	warned := func() string {
+		_, warnings, err := d.PlanTwin(t.Context(), f.app.User, twin, twin)
+		if err != nil {
+			t.Error(err)
+		}
+		return strings.Join(warnings, "\n")
+	}
+	for name, give := range map[string]func(database string){
+		"an object":             func(there string) { f.in(there).exec("CREATE SCHEMA mine AUTHORIZATION " + quote(f.app.User)) },
+		"a right":               func(there string) { f.in(there).exec("GRANT USAGE ON SCHEMA public TO " + quote(f.app.User)) },
+		"what it inherits":      func(there string) { f.in(there).exec("CREATE SCHEMA theirs AUTHORIZATION " + quote(owner.User)) },
+		"a right to connect":    func(there string) { f.exec("GRANT CONNECT ON DATABASE " + there + " TO " + quote(f.app.User)) },
+		"the whole of database": func(there string) { f.exec("ALTER DATABASE " + there + " OWNER TO " + quote(f.app.User)) },
+	} {
+		there := f.newDatabase()
+		if text := warned(); strings.Contains(text, there) {
+			t.Errorf("before it has %s: %s", name, text)
+		}
+		give(there)
+		if text := warned(); !strings.Contains(text, there) || !strings.Contains(text, "looked at in database \""+f.super.Config().Database+"\" alone") {
+			t.Errorf("it has %s in %s: %s", name, there, text)
+		}
+	}
+}
+
+// TestTwinsOfAnyName rotates to the twin and back.
+func TestTwinsOfAnyName(t *testing.T) {
+	for name, kind := range map[string]string{
+		"Quotes": `Ann "the" O'Neil's`, "UpperCase": "Billing Service", "SQL": `a.b;--$1 %s\`, "Longest": strings.Repeat("x", 32), "LongestInBytes": strings.Repeat("é", 16),
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.app = f.newRole(kind, "LOGIN")
+			if f.major() >= 16 {
+				f.exec("GRANT " + quote(f.app.User) + " TO " + quote(f.admin.User) + " WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
+			}
+			d, twin := f.locked(f.admin), f.twin()
+			if strings.HasPrefix(name, "Longest") && len(twin) != longestName {
+				t.Fatalf("the twin's name has %d bytes, this test shows nothing", len(twin))
+			}
+			there := f.rotates(d, f.app, twin)
+			if member, err := d.Member(t.Context(), twin, f.app.User); !member || err != nil {
+				t.Errorf("member %v: %v", member, err)
+			}
+			f.rotates(d, f.rotates(d, there, f.app.User), twin)
+		})
+	}
+}
+
+// rotates serves another role instead of former and retires that.
+func (f *fixture) rotates(d *Database, former secret.Credential, user string) (next secret.Credential) {
+	f.Helper()
+	next = f.fresh()
+	next.User = user
+	if _, _, err := d.PlanTwin(f.Context(), f.app.User, f.app.User+"_alt", user); err != nil {
+		f.Fatal(err)
+	}
+	if err := d.Create(f.Context(), f.app.User, f.app.User+"_alt"); err != nil {
+		f.Fatal(err)
+	}
+	if _, err := d.Enable(f.Context(), next); err != nil {
+		f.Fatal(err)
+	}
+	if verdict, err := d.Holds(f.Context(), next); verdict != secret.Yes || err != nil {
+		f.Errorf("the new password of %q: %v, %v", user, verdict, err)
+	}
+	if got := f.worksAs(next); got != f.app.User {
+		f.Errorf("%q works as %q", user, got)
+	}
+	if n, err := d.Sessions(f.Context(), user); n == 0 || err != nil {
+		f.Errorf("%q has %d sessions: %v", user, n, err)
+	}
+	if err := d.Retire(f.Context(), former.User); err != nil {
+		f.Fatal(err)
+	}
+	if f.opensDoor(former) {
+		f.Errorf("%q opens the door with what it had", former.User)
+	}
+	if !f.opensDoor(next) {
+		f.Errorf("%q does not open the door", user)
+	}
+	return next
 }
 
 func TestRetireRefusesTheAdministrator(t *testing.T) {

@@ -139,8 +139,12 @@ func (r *run) holds(ctx context.Context, c secret.Credential) (verdict secret.Ve
 
 func closed(role string) error {
 	return &failure{class: Unhealthy, text: fmt.Sprintf("log in as role %q: the role is NOLOGIN", role),
-		hint: fmt.Sprintf("if the role is meant to log in: ALTER ROLE %q LOGIN", role)}
+		hint: fmt.Sprintf("if the role is meant to log in: ALTER ROLE %s LOGIN;", identifier(role))}
 }
+
+// identifier is the role in SQL, see
+// https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS.
+func identifier(role string) string { return `"` + strings.ReplaceAll(role, `"`, `""`) + `"` }
 
 // foreign looks for a password that is neither the pending nor the previous
 // one. On the way back it must not be overwritten: somebody set it for a
