@@ -219,7 +219,7 @@ func missingRights(st *stage) []situation {
 		}
 	}
 	granted = append(granted, slices.DeleteFunc(slices.Clone(rules), func(r rbacv1.PolicyRule) bool { return r.Resources[0] == "pods/portforward" }))
-	all = append(all, situation{name: "pods/portforward", inputs: []string{"postgres-pod=db"}, want: `open the tunnel to pod "$NAMESPACE/db": .*forbidden`,
+	all = append(all, situation{name: "pods/portforward", inputs: []string{"postgres-pod=db", "workloads=none"}, want: `open the tunnel to pod "$NAMESPACE/db": .*forbidden`,
 		remedy: `resources: \["pods/portforward"\], verbs: \["create", "get"\]`})
 	for i, token := range st.accounts(granted) {
 		all[i].inputs = append(all[i].inputs, "kubeconfig="+st.accountConfig(func(c *rest.Config) { c.BearerToken = token }))
