@@ -217,7 +217,7 @@ func TestServerAddress(t *testing.T) {
 // TestConnectionsOfAPreflight counts what a preflight asks of the server: a
 // connection is a process there, and some round trips far from it.
 func TestConnectionsOfAPreflight(t *testing.T) {
-	const most = 4 // the lock, a salt, a refused login, and one with the served password
+	const most = 5 // the lock, and twice a salt and a login: with a random password, which is refused, and with the served one
 	f := newFixture(t)
 	var opened atomic.Int32
 	d := f.locked(f.admin, f.plainly(func(conn net.Conn) net.Conn {
