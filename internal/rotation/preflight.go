@@ -74,9 +74,6 @@ func (r *run) preflight(ctx context.Context) (string, error) {
 		r.fresh = r.Generate()
 	}
 	lines := r.ask(ctx, r.questions())
-	if r.emergency() {
-		r.regardless(lines)
-	}
 	drifted := r.servedOpens(ctx, lines[0].Err)
 	if r.repairing {
 		forbear(lines)
@@ -252,9 +249,6 @@ func (r *run) alone(ctx context.Context, cause error) bool {
 
 // accompany adds to a failure what else speaks against a rotation.
 func (r *run) accompany(cause, more error, lines []Line) error {
-	if r.emergency() {
-		r.regardless(lines)
-	}
 	_, err := told(lines)
 	if more = errors.Join(more, err); more == nil {
 		return cause
@@ -270,10 +264,14 @@ func (a *accompanied) Class() string   { return string(ClassOf(a.cause)) }
 func (a *accompanied) Unwrap() []error { return []error{a.cause, a.more} }
 
 func (r *run) ask(ctx context.Context, questions []question) []Line {
-	return each(questions, func(q question) Line {
+	lines := each(questions, func(q question) Line {
 		change, warnings, err := q.ask(ctx)
 		return Line{Step: q.step, Target: q.target, Change: change, Warnings: warnings, Err: err}
 	})
+	if r.emergency() {
+		r.regardless(lines)
+	}
+	return lines
 }
 
 // servedOpens demands that the served password is the one that the database
