@@ -224,7 +224,7 @@ func (r *run) unread(ctx context.Context, cause error) error {
 }
 
 // unlocked is the same where the database could not be asked for the lock. The
-// run ends: nothing is decided on the answers.
+// run ends with it: nothing is decided on the answers.
 func (r *run) unlocked(ctx context.Context, cause error, served secret.Snapshot) error {
 	if !r.alone(ctx, cause) {
 		return cause
