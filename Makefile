@@ -23,7 +23,7 @@ test: test-alone
 # model and the pairs of faults are arithmetic, which the race detector makes long.
 test-alone:
 	PGROTATE_LAB= go test -race -shuffle=on -timeout 30m $$(go list ./... | grep -v /model$$)
-	go test -shuffle=on -timeout 30m ./internal/rotation/model
+	go test -shuffle=on -timeout 30m ./internal/rotation/model -args -explore=usual
 	go test -timeout 30m -run EveryFault ./internal/rotation -args -pairs=sample
 	go test -count=1 -v -timeout 30m ./internal/rotation/mutants -args -every=25
 
@@ -69,7 +69,7 @@ crash: lab
 	cd lab && $(RUN) rest
 	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v -timeout 12h ./leak ./crash
 
-# Every pair of crashes and failures at any two calls; `make test` tries a sample of all pairs, and `go test ./...` a small one.
+# Every pair of crashes and failures at any two calls; `make test` tries every single one and a sample of all pairs, `go test ./...` a small sample of both.
 faults:
 	go test -count=1 -v -timeout 1h -run EveryFault ./internal/rotation -args -pairs=basic
 

@@ -21,10 +21,10 @@ GRANT pg_read_all_stats TO rotator WITH INHERIT TRUE;
 -- narrow it without giving rotator the role's data.
 GRANT pg_signal_backend TO rotator WITH INHERIT TRUE;
 
--- PostgreSQL 15 and earlier: instead of both GRANTs. CREATEROLE alone may change
--- every role that is no superuser, there is no way to narrow it. Emergencies and
--- sessions: what a membership allows counts for a role with INHERIT alone, so give
--- rotator no other membership.
+-- PostgreSQL 15 and earlier: these instead of the three GRANTs above. CREATEROLE
+-- alone may change every role that is no superuser, there is no way to narrow it.
+-- The two memberships are for what they are for above; they count for a role with
+-- INHERIT alone, so give rotator no other one.
 -- ALTER ROLE rotator INHERIT;
 -- GRANT pg_read_all_stats TO rotator;
 -- GRANT pg_signal_backend TO rotator;

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	corev1 "k8s.io/api/core/v1"
@@ -63,6 +64,7 @@ func TestInputs(t *testing.T) {
 //	mark NAME REGEXP               the restart mark of its template
 //	secret KEY=VALUE               add a key to the served Secret
 //	label NAME=VALUE               put a label on the served Secret
+//	aged DURATION                  the served Secret was rotated so long ago
 //	github METHOD STATUS [TIMES]   GitHub answers so from now on, or so many times
 //	limited METHOD STATUS SECONDS TIMES GitHub answers so often that there were too many requests, and for how long
 //	trust                          move to the server that asks nobody for a password
@@ -120,7 +122,7 @@ func scenarioCommands() map[string]func(*testscript.TestScript, bool, []string) 
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"exits": exits, "deploy": deploy, "alter": alter, "remember": remember, "unchanged": judged((*platform).unchanged), "restored": judged((*platform).restored),
 		"consistent": judged((*platform).consistent), "accepts": login(true), "refuses": login(false), "serves": serves, "ready": ready, "alone": alone, "mark": mark,
-		"secret": addKey, "copy": makeCopy, "label": label, "github": fault, "asked": asked, "limited": limited, "trust": trust, "pod": pod, "standby": standby, "replay": replay, "replayed": judged((*platform).replayed), "account": account, "killed": killed, "held": held, "released": released, "together": together,
+		"secret": addKey, "copy": makeCopy, "label": label, "aged": aged, "github": fault, "asked": asked, "limited": limited, "trust": trust, "pod": pod, "standby": standby, "replay": replay, "replayed": judged((*platform).replayed), "account": account, "killed": killed, "held": held, "released": released, "together": together,
 		"inputs": several, "state": handOver, "url-follows": urlFollows, "session": openSession, "alive": alive,
 	}
 }
@@ -217,10 +219,21 @@ func addKey(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func label(ts *testscript.TestScript, _ bool, args []string) {
-	p := of(ts)
 	name, value, _ := strings.Cut(args[0], "=")
+	describe(ts, "labels", name, value)
+}
+
+func aged(ts *testscript.TestScript, _ bool, args []string) {
+	age, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	describe(ts, "annotations", "pgrotate.io/rotated-at", time.Now().Add(-age).UTC().Format(time.RFC3339))
+}
+
+// describe sets a label or an annotation of the served Secret.
+func describe(ts *testscript.TestScript, kind, name, value string) {
+	p := of(ts)
 	_, err := p.Cluster.CoreV1().Secrets(p.Name).Patch(context.Background(), fixture.Secret, types.MergePatchType,
-		fmt.Appendf(nil, `{"metadata":{"labels":{%q:%q}}}`, name, value), metav1.PatchOptions{})
+		fmt.Appendf(nil, `{"metadata":{%q:{%q:%q}}}`, kind, name, value), metav1.PatchOptions{})
 	ts.Check(err)
 }
 

@@ -195,62 +195,47 @@ func wrongCluster() []situation {
 	}
 }
 
-// missingRights are service accounts that lack one right each.
+// missingRights are service accounts that lack one right each, and one that may
+// open no tunnel.
 func missingRights(st *stage) []situation {
+	rules, err := fixture.Rules()
+	st.must(err)
 	var all []situation
-	var missing []right
-	for i, rule := range fixture.Rules() {
+	var granted [][]rbacv1.PolicyRule
+	for i, rule := range rules {
 		for _, verb := range rule.Verbs {
 			if rule.Resources[0] == "pods/portforward" || rule.Resources[0] == "pods" && verb == "get" {
 				continue // asked for only where PostgreSQL is reached through a pod
 			}
-			for _, resource := range rule.Resources {
-				remedy := fmt.Sprintf(`resources: \[%q\].*verbs: \[[^]]*%q`, resource, verb)
-				if verb == "create" && resource == "secrets" {
-					remedy = "grant `create` on secrets"
-				}
-				r := right{rule: i, resource: resource, verb: verb}
-				missing = append(missing, r)
-				all = append(all, situation{name: strings.TrimSpace(verb + " " + resource + " " + strings.Join(rule.ResourceNames, "")),
-					inputs: []string{"health-command=/healthcheck"}, want: "forbidden|may not", remedy: remedy})
+			remedy := fmt.Sprintf(`resources: \[%q\].*verbs: \[[^]]*%q`, rule.Resources[0], verb)
+			if verb == "create" && rule.Resources[0] == "secrets" {
+				remedy = "grant `create` on secrets"
 			}
+			less := slices.Clone(rules)
+			less[i].Verbs = slices.DeleteFunc(slices.Clone(rule.Verbs), func(v string) bool { return v == verb })
+			granted = append(granted, less)
+			all = append(all, situation{name: strings.TrimSpace(verb + " " + rule.Resources[0] + " " + strings.Join(rule.ResourceNames, "")),
+				inputs: []string{"health-command=/healthcheck"}, want: "forbidden|may not", remedy: remedy})
 		}
 	}
-	for i, token := range st.accounts(missing) {
+	granted = append(granted, slices.DeleteFunc(slices.Clone(rules), func(r rbacv1.PolicyRule) bool { return r.Resources[0] == "pods/portforward" }))
+	all = append(all, situation{name: "pods/portforward", inputs: []string{"postgres-pod=db", "workloads=none"}, want: `open the tunnel to pod "$NAMESPACE/db": .*forbidden`,
+		remedy: `resources: \["pods/portforward"\], verbs: \["create", "get"\]`})
+	for i, token := range st.accounts(granted) {
 		all[i].inputs = append(all[i].inputs, "kubeconfig="+st.accountConfig(func(c *rest.Config) { c.BearerToken = token }))
 	}
 	return all
 }
 
-// right is one verb on one resource of a rule.
-type right struct {
-	rule           int
-	resource, verb string
-}
-
-// without are the rules but for this right.
-func (r right) without(rules []rbacv1.PolicyRule) []rbacv1.PolicyRule {
-	rest := rules[r.rule]
-	rest.Verbs = slices.DeleteFunc(slices.Clone(rest.Verbs), func(verb string) bool { return verb == r.verb })
-	others := rules[r.rule]
-	others.Resources = slices.DeleteFunc(slices.Clone(others.Resources), func(resource string) bool { return resource == r.resource })
-	rest.Resources = []string{r.resource}
-	kept := slices.Delete(slices.Clone(rules), r.rule, r.rule+1)
-	for _, rule := range []rbacv1.PolicyRule{rest, others} {
-		if len(rule.Verbs) > 0 && len(rule.Resources) > 0 {
-			kept = append(kept, rule)
-		}
-	}
-	return kept
-}
-
-// accounts makes one for each right that it lacks, and returns their tokens.
-func (st *stage) accounts(missing []right) []string {
+// accounts makes one for each list of rules, and returns their tokens.
+func (st *stage) accounts(granted [][]rbacv1.PolicyRule) []string {
 	st.Helper()
-	tokens, errs := make([]string, len(missing)), make([]error, len(missing))
+	tokens, errs := make([]string, len(granted)), make([]error, len(granted))
 	var making sync.WaitGroup
-	for i, r := range missing {
-		making.Go(func() { tokens[i], errs[i] = st.Grant(fmt.Sprintf("lacking-%d", i), r.without(fixture.Rules())) })
+	for i, rules := range granted {
+		making.Go(func() {
+			tokens[i], errs[i] = st.Grant(fmt.Sprintf("lacking-%d", i), slices.DeleteFunc(rules, func(r rbacv1.PolicyRule) bool { return len(r.Verbs) == 0 }))
+		})
 	}
 	making.Wait()
 	st.must(errors.Join(errs...))

@@ -2,6 +2,7 @@ package github_test
 
 import (
 	"fmt"
+	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -42,6 +43,41 @@ func TestManySecretsWithinGitHubsLimits(t *testing.T) {
 			t.Errorf("took %s", took)
 		}
 	})
+}
+
+// slow is a way to GitHub on which every request takes a second.
+type slow struct{ http.RoundTripper }
+
+func (s slow) RoundTrip(r *http.Request) (*http.Response, error) {
+	time.Sleep(time.Second)
+	return s.RoundTripper.RoundTrip(r)
+}
+
+// TestAPlanAsksForAllSecretsAtOnce counts the requests of a plan, and how many of
+// them wait for one another.
+func TestAPlanAsksForAllSecretsAtOnce(t *testing.T) {
+	const each = 2 // key, look
+	for _, n := range []int{1, 8} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			inMemory(t, func(t *testing.T, server *githubtest.Server, config github.Config) {
+				config.Transport = slow{config.Transport}
+				client, err := github.New(config)
+				must(t, err)
+				var all []*github.Secret
+				for i := range n {
+					all = append(all, one(t, client, fmt.Sprintf("acme/shop NAME_%d", i)))
+				}
+				start := time.Now()
+				atOnce(t, all, func(s *github.Secret) error { _, _, err := s.Plan(t.Context(), credential()); return err })
+				if got := count(server, ""); got != n*each {
+					t.Errorf("%d requests for %d secrets, want %d for each", got, n, each)
+				}
+				if chain := time.Since(start) / time.Second; chain != each {
+					t.Errorf("%d requests one after the other", chain)
+				}
+			})
+		})
+	}
 }
 
 func one(t *testing.T, client *github.Client, line string) *github.Secret {

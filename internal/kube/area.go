@@ -189,17 +189,25 @@ func (a *area) watchable(ctx context.Context, o Options) error {
 	return atOnce(checks...)
 }
 
-// granted asks for verbs of a rule.
+// granted asks for verbs of a rule, all at once.
 func (c *Cluster) granted(ctx context.Context, r rule, verbs []string) error {
 	resource, sub, _ := strings.Cut(r.resource, "/")
-	for _, verb := range verbs {
-		ok, err := c.allowed(ctx, authorizationv1.ResourceAttributes{Verb: verb, Group: r.group, Resource: resource, Subresource: sub, Name: r.name})
-		if err != nil {
+	missing := make([]string, len(verbs))
+	var checks []func() error
+	for i, verb := range verbs {
+		checks = append(checks, func() error {
+			ok, err := c.allowed(ctx, authorizationv1.ResourceAttributes{Verb: verb, Group: r.group, Resource: resource, Subresource: sub, Name: r.name})
+			if !ok {
+				missing[i] = verb
+			}
 			return err
-		}
-		if !ok {
-			return fail(refused, r.hint(c.namespace), "restart workloads: the account may not %s %s in namespace %q", verb, r.resource, c.namespace)
-		}
+		})
 	}
-	return nil
+	if err := atOnce(checks...); err != nil {
+		return err
+	}
+	if missing = slices.DeleteFunc(missing, func(verb string) bool { return verb == "" }); len(missing) == 0 {
+		return nil
+	}
+	return fail(refused, r.hint(c.namespace), "restart workloads: the account may not %s %s in namespace %q", strings.Join(missing, " or "), r.resource, c.namespace)
 }

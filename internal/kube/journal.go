@@ -51,10 +51,12 @@ func (j *Journal) Plan(ctx context.Context) error {
 	case d.Version == "":
 		needed = append(needed, "create")
 	}
+	var checks []func() error
 	for _, verb := range needed {
-		if err := j.may(ctx, verb); err != nil {
-			return err
-		}
+		checks = append(checks, func() error { return j.may(ctx, verb) })
+	}
+	if err := atOnce(checks...); err != nil {
+		return err
 	}
 	return j.dryRun(ctx)
 }

@@ -130,25 +130,3 @@ func TestPlanOfAppliedSecret(t *testing.T) {
 	_, _, err := c.Served(servedName, urlMapping, Refuse).Plan(t.Context(), secret.Credential{User: "alfred_user", Password: secret.New("brand-new-password")})
 	wantFailure(t, err, refused, `it belongs to whoever applies it as "terraform"`)
 }
-
-func TestReloader(t *testing.T) {
-	w := &Workload{kind: &kind{name: "deployment"}, name: "shop", secrets: []string{servedName}}
-	for _, test := range []struct {
-		annotations map[string]string
-		warned      bool
-	}{
-		{nil, false},
-		{map[string]string{"reloader.stakater.com/auto": "true"}, true},
-		{map[string]string{"reloader.stakater.com/auto": "false"}, false},
-		{map[string]string{"secret.reloader.stakater.com/reload": "other, " + servedName}, true},
-		{map[string]string{"secret.reloader.stakater.com/reload": "other"}, false},
-		{map[string]string{"wave.pusher.com/update-on-config-change": "true"}, true},
-	} {
-		for _, r := range []rollout{{reloader: reloader(test.annotations, nil)}, {reloader: reloader(nil, test.annotations)}} {
-			warnings := w.doubts(r)
-			if (len(warnings) == 1 && strings.Contains(warnings[0], "a second time")) != test.warned {
-				t.Errorf("%v: warnings %q", test.annotations, warnings)
-			}
-		}
-	}
-}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -12,8 +11,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/yaml"
 
+	"github.com/pgrotate/pgrotate/internal/labtest/fixture"
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
@@ -35,29 +34,18 @@ func (r right) rule(t *testing.T) string {
 }
 
 // deployed are the rights of the Role that is shipped.
-func deployed(t *testing.T) []right {
+func deployed(t *testing.T) (all []right) {
 	t.Helper()
-	file, err := os.Open("../../deploy/kubernetes.yaml")
+	rules, err := fixture.Rules()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
-	var all []right
-	for documents := yaml.NewYAMLOrJSONDecoder(file, 4096); ; {
-		var role struct {
-			Rules []struct{ APIGroups, Resources, ResourceNames, Verbs []string }
-		}
-		if documents.Decode(&role) != nil {
-			return all
-		}
-		for _, r := range role.Rules {
-			for _, resource := range r.Resources {
-				for _, verb := range r.Verbs {
-					all = append(all, right{r.APIGroups[0], resource, strings.Join(r.ResourceNames, ""), verb})
-				}
-			}
+	for _, r := range rules {
+		for _, verb := range r.Verbs {
+			all = append(all, right{r.APIGroups[0], r.Resources[0], strings.Join(r.ResourceNames, ""), verb})
 		}
 	}
+	return all
 }
 
 func with(t *testing.T, admin *Cluster, rights []right) *Cluster {
@@ -142,8 +130,8 @@ func TestShippedRightsAreEnough(t *testing.T) {
 }
 
 // TestEveryShippedRightIsNeeded takes one right away at a time: the plan names
-// it. Which verb a tunnel needs differs between clusters, and it is opened before
-// any plan: a right for it may be missing here.
+// it. Which verb a tunnel needs differs between clusters: without one of the two it
+// may open, without both it names them.
 func TestEveryShippedRightIsNeeded(t *testing.T) {
 	t.Parallel()
 	admin := lab(t)
@@ -152,8 +140,14 @@ func TestEveryShippedRightIsNeeded(t *testing.T) {
 	if len(all) < 20 {
 		t.Fatalf("only %d rights are read: %v", len(all), all)
 	}
+	tunnels := func(r right) bool { return r.resource == "pods/portforward" }
+	tunnel := openTunnel(t, with(t, admin, slices.DeleteFunc(slices.Clone(all), tunnels)), "db:1")
+	_, err := tunnel.Dial(t.Context(), "", "")
+	if f := wantFailure(t, err, refused, "forbidden"); !strings.Contains(f.Hint(), `resources: ["pods/portforward"], verbs: ["create", "get"]`) {
+		t.Errorf("without a right to a tunnel: hint %q", f.Hint())
+	}
 	for i, missing := range all {
-		if missing.resource == "pods/portforward" {
+		if tunnels(missing) {
 			continue
 		}
 		_, err := plans(t.Context(), with(t, admin, slices.Concat(all[:i], all[i+1:])))

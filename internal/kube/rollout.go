@@ -33,7 +33,7 @@ type rollout struct {
 	obstacle string // why a restart would not reach every pod, or empty
 	remedy   string // what to do about the obstacle
 	operator string // what owns the workload and may undo a change, or empty
-	reloader string // annotation by which another controller restarts it when a Secret changes, with its value
+	reloader reloader
 	writer   string // field manager of the last change by another, where it is known
 	blind    bool   // a container has no readiness probe: its pods are ready as soon as they start
 }
@@ -89,7 +89,7 @@ func common(o metav1.Object, template corev1.PodTemplateSpec, observed int64) ro
 	r := rollout{name: o.GetName(), mark: template.Annotations[annotationRestart],
 		version: o.GetResourceVersion(), generation: o.GetGeneration(), observed: observed, writer: lastWriter(o.GetManagedFields())}
 	r.blind = slices.ContainsFunc(template.Spec.Containers, func(c corev1.Container) bool { return c.ReadinessProbe == nil })
-	r.reloader = reloader(o.GetAnnotations(), template.Annotations)
+	r.reloader = readReloader(o.GetAnnotations(), template.Annotations)
 	if owner := metav1.GetControllerOf(o); owner != nil {
 		r.operator = owner.Kind + "/" + owner.Name
 	}
@@ -114,23 +114,4 @@ func lastWriter(fields []metav1.ManagedFieldsEntry) string {
 		}
 	}
 	return last.Manager
-}
-
-// reloadList names the Secrets that Stakater's Reloader watches for a workload.
-const reloadList = "secret.reloader.stakater.com/reload"
-
-// reloader finds what Reloader and its like look for, on a workload or its template.
-// https://docs.stakater.com/reloader/
-func reloader(places ...map[string]string) string {
-	for _, annotations := range places {
-		for _, name := range []string{"reloader.stakater.com/auto", "secret.reloader.stakater.com/auto", "reloader.stakater.com/search", "wave.pusher.com/update-on-config-change"} {
-			if annotations[name] == "true" {
-				return name + "=true"
-			}
-		}
-		if names := annotations[reloadList]; names != "" {
-			return reloadList + "=" + names
-		}
-	}
-	return ""
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -69,11 +68,11 @@ func (w *Workload) Plan(ctx context.Context) (change string, warnings []string, 
 		}
 		warnings = append(warnings, fmt.Sprintf("%s: %s", w, text))
 	}
-	return w.change(r), append(warnings, w.doubts(r)...), nil
+	return w.change(r), append(warnings, w.doubts(ctx, r)...), nil
 }
 
 // doubts are what may go wrong with a restart that is possible.
-func (w *Workload) doubts(r rollout) []string {
+func (w *Workload) doubts(ctx context.Context, r rollout) []string {
 	var warnings []string
 	if r.operator != "" {
 		warnings = append(warnings, fmt.Sprintf("%s is managed by %s, which may undo a restart", w, r.operator))
@@ -81,21 +80,11 @@ func (w *Workload) doubts(r rollout) []string {
 	if r.blind && r.desired > 0 && len(w.options.HealthCommand) == 0 {
 		warnings = append(warnings, fmt.Sprintf("%s has a container without a readiness probe: its pods count as ready as soon as they start", w))
 	}
-	if name, value, _ := strings.Cut(r.reloader, "="); name != "" && (name != reloadList || w.reloaded(value)) {
+	if annotation := w.reloaded(ctx, r.reloader); annotation != "" {
 		warnings = append(warnings, fmt.Sprintf("%s has the annotation %q: its controller restarts it a second time when the Secret changes "+
-			"(Reloader does not where the Secret has reloader.stakater.com/ignore: \"true\")", w, name))
+			"(Reloader does not where the Secret has %s: \"true\")", w, annotation, reloadIgnore))
 	}
 	return warnings
-}
-
-// reloaded tells whether a list of names has one of the Secrets in it.
-func (w *Workload) reloaded(names string) bool {
-	for name := range strings.SplitSeq(names, ",") {
-		if slices.Contains(w.secrets, strings.TrimSpace(name)) {
-			return true
-		}
-	}
-	return false
 }
 
 func (w *Workload) change(r rollout) string {

@@ -95,8 +95,8 @@ func scrub(err error) error {
 	return err
 }
 
-// connecting classifies a failed connection of the administrator.
-func connecting(err error) error {
+// connecting classifies a failed connection of the administrator, whose role is admin.
+func connecting(err error, admin string) error {
 	e := unknown("connect to PostgreSQL as the administrator", err)
 	var stranger x509.UnknownAuthorityError
 	var name x509.HostnameError
@@ -106,7 +106,7 @@ func connecting(err error) error {
 	case hasCode(err, codeWrongPassword):
 		e.class, e.hint = refused, "check the user and the password of `postgres-url`, or `postgres-password`"
 	case hasCode(err, codeNotPermitted):
-		e.class, e.hint = refused, "let the administrator in: a line for it in pg_hba.conf, and LOGIN for the role"
+		e.class, e.hint = refused, fmt.Sprintf("let the administrator in: a line for it in pg_hba.conf, or, as a superuser: ALTER ROLE %s LOGIN;", quote(admin))
 	case hasCode(err, codeNoDatabase):
 		e.class, e.hint = refused, "name an existing database in `postgres-url`"
 	case errors.Is(err, errNoTLS):

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -209,5 +211,36 @@ func TestServerAddress(t *testing.T) {
 	f := newFixture(t)
 	if address, err := f.open(f.admin).ServerAddress(t.Context()); address != "127.0.0.1" || err != nil {
 		t.Errorf("%q, %v", address, err)
+	}
+}
+
+// TestConnectionsOfAPreflight counts what a preflight asks of the server: a
+// connection is a process there, and some round trips far from it.
+func TestConnectionsOfAPreflight(t *testing.T) {
+	const most = 5 // the lock, and twice a salt and a login: with a random password, which is refused, and with the served one
+	f := newFixture(t)
+	var opened atomic.Int32
+	d := f.locked(f.admin, f.plainly(func(conn net.Conn) net.Conn {
+		opened.Add(1)
+		return conn
+	}))
+	var asking sync.WaitGroup
+	for _, ask := range []func() error{
+		func() error { _, _, err := d.Plan(t.Context(), f.app.User); return err },
+		func() error { _, _, err := d.PlanStandbys(t.Context(), f.app.User); return err },
+		func() error { _, err := d.PlanSessions(t.Context(), f.app.User); return err },
+	} {
+		asking.Go(func() {
+			if err := ask(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	asking.Wait()
+	if verdict, err := d.Holds(t.Context(), f.app); verdict != secret.Yes {
+		t.Errorf("%v, %v", verdict, err)
+	}
+	if n := opened.Load(); n > most {
+		t.Errorf("%d connections, want at most %d", n, most)
 	}
 }

@@ -108,14 +108,14 @@ type note struct {
 func (r *run) lock(ctx context.Context) (string, error) {
 	var err error
 	if r.state, err = r.read(ctx); err != nil {
-		return "", err
+		return "", r.unread(ctx, err)
 	}
 	if r.noted == nil {
 		r.noted = r.note()
 	}
 	served, err := r.see(ctx)
 	if err != nil {
-		return "", err
+		return "", r.unread(ctx, err)
 	}
 	if r.roles, err = r.find(ctx, served); err != nil {
 		return "", err
@@ -124,11 +124,13 @@ func (r *run) lock(ctx context.Context) (string, error) {
 	if base == "" {
 		return "", r.nobody()
 	}
-	err = r.acquire(ctx, base)
-	if err != nil && ClassOf(err) == Busy {
+	switch err = r.acquire(ctx, base); {
+	case err == nil:
+		return fmt.Sprintf("role %q", base), nil
+	case ClassOf(err) == Busy:
 		return "", r.busy(ctx, base, err)
 	}
-	return fmt.Sprintf("role %q", base), err
+	return "", r.unlocked(ctx, err, served)
 }
 
 // nobody refuses a Secret that does not say whom it serves.

@@ -30,10 +30,10 @@ func (r *Rotation) Plan(ctx context.Context) Result {
 func (r *run) lookOnly(ctx context.Context) (string, error) {
 	var err error
 	if r.served, err = r.see(ctx); err != nil {
-		return "", err
+		return "", r.unread(ctx, err)
 	}
 	if r.state, err = r.read(ctx); err != nil {
-		return "", err
+		return "", r.unread(ctx, err)
 	}
 	if err := r.same(ctx); err != nil {
 		return "", err
@@ -74,9 +74,6 @@ func (r *run) preflight(ctx context.Context) (string, error) {
 		r.fresh = r.Generate()
 	}
 	lines := r.ask(ctx, r.questions())
-	if r.emergency() {
-		r.regardless(lines)
-	}
 	drifted := r.servedOpens(ctx, lines[0].Err)
 	if r.repairing {
 		forbear(lines)
@@ -106,23 +103,33 @@ type question struct {
 
 // questions lists the targets in the order of the runbook.
 func (r *run) questions() []question {
+	all := append(r.databaseQuestions(), r.placeQuestions()...)
+	return append(all, r.bystanders()...)
+}
+
+// placeQuestions are about the places that a rotation writes, but for the database.
+func (r *run) placeQuestions() []question {
 	next := secret.Credential{User: r.target(), Password: r.fresh}
-	all := append(r.databaseQuestions(), []question{
+	all := []question{
 		{"journal", r.Journal.String(), func(ctx context.Context) (string, []string, error) {
 			return "written before the first change", nil, r.Journal.Plan(ctx)
 		}},
 		{"served Secret", r.Served.String(), func(ctx context.Context) (string, []string, error) { return r.Served.Plan(ctx, next) }},
-	}...)
+	}
 	for _, target := range r.ClusterCopies {
 		all = append(all, copyQuestion("cluster copies", target, next))
 	}
 	for _, target := range r.Workloads {
 		all = append(all, question{"restart", target.String(), target.Plan})
 	}
+	return append(all, r.remoteQuestions(next)...)
+}
+
+func (r *run) remoteQuestions(next secret.Credential) (all []question) {
 	for _, target := range r.RemoteCopies {
 		all = append(all, copyQuestion("GitHub", target, next))
 	}
-	return append(all, r.bystanders()...)
+	return all
 }
 
 // databaseQuestions begin with the served role: whether what it has can be judged.
@@ -207,11 +214,64 @@ func copyQuestion(step string, target Copy, next secret.Credential) question {
 	return question{step, target.String(), func(ctx context.Context) (string, []string, error) { return target.Plan(ctx, next) }}
 }
 
+// unread is a failure to read what a rotation begins with, together with what
+// speaks against it elsewhere.
+func (r *run) unread(ctx context.Context, cause error) error {
+	if !r.alone(ctx, cause) {
+		return cause
+	}
+	return r.accompany(cause, nil, r.ask(ctx, r.remoteQuestions(secret.Credential{User: r.Role, Password: r.Generate()})))
+}
+
+// unlocked is the same where the database could not be asked for the lock. The
+// run ends with it: nothing is decided on the answers.
+func (r *run) unlocked(ctx context.Context, cause error, served secret.Snapshot) error {
+	if !r.alone(ctx, cause) {
+		return cause
+	}
+	r.served, r.fresh = served, r.Generate()
+	switch err := r.due(); {
+	case isNothing(err):
+		return cause
+	case err != nil:
+		return r.accompany(cause, err, nil)
+	}
+	return r.accompany(cause, r.Undiscovered, r.ask(ctx, r.placeQuestions()))
+}
+
+// alone tells whether a failure before the lock can be all that a user hears of
+// who has made several mistakes: a run that begins a rotation ends with it.
+func (r *run) alone(ctx context.Context, cause error) bool {
+	class := ClassOf(cause)
+	begins := r.command == rotate && !r.unfinished() && r.claimed == 0 && r.because == nil
+	return begins && class != Lost && class != Conflict && ctx.Err() == nil
+}
+
+// accompany adds to a failure what else speaks against a rotation.
+func (r *run) accompany(cause, more error, lines []Line) error {
+	_, err := told(lines)
+	if more = errors.Join(more, err); more == nil {
+		return cause
+	}
+	return &accompanied{cause, more}
+}
+
+// accompanied is a failure that decides, and others that are told beside it.
+type accompanied struct{ cause, more error }
+
+func (a *accompanied) Error() string   { return errors.Join(a.cause, a.more).Error() }
+func (a *accompanied) Class() string   { return string(ClassOf(a.cause)) }
+func (a *accompanied) Unwrap() []error { return []error{a.cause, a.more} }
+
 func (r *run) ask(ctx context.Context, questions []question) []Line {
-	return each(questions, func(q question) Line {
+	lines := each(questions, func(q question) Line {
 		change, warnings, err := q.ask(ctx)
 		return Line{Step: q.step, Target: q.target, Change: change, Warnings: warnings, Err: err}
 	})
+	if r.emergency() {
+		r.regardless(lines)
+	}
+	return lines
 }
 
 // servedOpens demands that the served password is the one that the database

@@ -2,6 +2,7 @@ package rotation_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,6 +31,32 @@ func TestCallsThatWaitForOneAnother(t *testing.T) {
 				expect(t, res, rotation.StatusRotated, 0)
 				if got := int(time.Since(began) / w.latency); got != test.want {
 					t.Errorf("%d calls one after the other, want %d", got, test.want)
+				}
+			})
+		})
+	}
+}
+
+// TestAPlanAsksEveryoneAtOnce counts the same of a plan: it depends on no number.
+func TestAPlanAsksEveryoneAtOnce(t *testing.T) {
+	const want = 4 // the served Secret, the journal, all targets, the served password
+	for _, n := range []int{1, 8} {
+		t.Run(fmt.Sprintf("%d of each", n), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.latency, w.policy.Timeout = time.Second, time.Hour
+				began, asked := time.Now(), 0
+				res, _ := w.run(plan, func(r *rotation.Rotation) { w.resize(r, n, n, n) })
+				expect(t, res, rotation.StatusPlanned, 0)
+				if got := int(time.Since(began) / w.latency); got != want {
+					t.Errorf("%d calls one after the other, want %d", got, want)
+				}
+				for _, call := range w.calls {
+					if strings.Contains(call, " Plan ") {
+						asked++
+					}
+				}
+				if asked != 3*n {
+					t.Errorf("%d targets were asked, want %d: %q", asked, 3*n, w.calls)
 				}
 			})
 		})
