@@ -49,10 +49,10 @@ func wrongSecret() []situation {
 		{name: "URL that is not mapped", set: served("DATABASE_URL", "postgres://$ROLE:$PASSWORD@db.internal/app"), want: "key \"DATABASE_URL\" holds the current password and is not mapped", remedy: "`DATABASE_URL=url`"},
 		{name: "DSN that is not mapped", set: served("PGDSN", "host=db.internal user=$ROLE password=$PASSWORD"), want: "key \"PGDSN\" holds the current password", remedy: "`PGDSN=dsn`"},
 		{name: "short password in a URL that is not mapped", set: func(st *stage) {
-			st.must(st.SQL(st.Superuser, st.expand(`ALTER ROLE "$ROLE" PASSWORD 'app'`)))
+			st.must(st.SQL(st.Superuser, st.expand(`ALTER ROLE "$ROLE" PASSWORD 'qz7'`)))
 			st.Cleanup(func() { st.must(st.SQL(st.Superuser, st.expand(`ALTER ROLE "$ROLE" PASSWORD '$PASSWORD'`))) })
 			st.secret(func(o *corev1.Secret) {
-				o.Data["password"], o.Data["DATABASE_URL"] = []byte("app"), []byte(st.expand("postgres://$ROLE:app@db.internal/app"))
+				o.Data["password"], o.Data["DATABASE_URL"] = []byte("qz7"), []byte(st.expand("postgres://$ROLE:qz7@db.internal/app"))
 			})
 		}, want: "key \"DATABASE_URL\" holds the current password and is not mapped", remedy: "`DATABASE_URL=url`"},
 		{name: "second key with the password", set: served("PGPASSWORD", "$PASSWORD"), want: "key \"PGPASSWORD\" holds", remedy: "`PGPASSWORD=password`"},
