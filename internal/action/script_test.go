@@ -51,6 +51,7 @@ func TestInputs(t *testing.T) {
 //
 //	exits CODE COMMAND...          run a command that ends with this exit code
 //	deploy NAME [VARIABLE=VALUE]   run a service that reads the Secret; $PASSWORD is the first password. $ELSEWHERE/NAME reads the copy
+//	reads NAME KEY...                a Deployment without pods whose container takes these keys, each by itself
 //	copy KEY=VALUE                 make the namespace $ELSEWHERE with the Secret reports-credentials, a copy that has this key, too
 //	remember                       note every store
 //	unchanged                      no store was written since
