@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -51,6 +52,7 @@ func TestInputs(t *testing.T) {
 //
 //	exits CODE COMMAND...          run a command that ends with this exit code
 //	deploy NAME [VARIABLE=VALUE]   run a service that reads the Secret; $PASSWORD is the first password. $ELSEWHERE/NAME reads the copy
+//	reads NAME KEY...                a Deployment without pods whose container takes these keys, each by itself
 //	copy KEY=VALUE                 make the namespace $ELSEWHERE with the Secret reports-credentials, a copy that has this key, too
 //	remember                       note every store
 //	unchanged                      no store was written since
@@ -120,7 +122,7 @@ func TestScenarios(t *testing.T) {
 
 func scenarioCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
-		"exits": exits, "deploy": deploy, "alter": alter, "remember": remember, "unchanged": judged((*platform).unchanged), "restored": judged((*platform).restored),
+		"exits": exits, "deploy": deploy, "reads": reads, "alter": alter, "remember": remember, "unchanged": judged((*platform).unchanged), "restored": judged((*platform).restored),
 		"consistent": judged((*platform).consistent), "accepts": login(true), "refuses": login(false), "serves": serves, "ready": ready, "alone": alone, "mark": mark,
 		"secret": addKey, "copy": makeCopy, "label": label, "aged": aged, "github": fault, "asked": asked, "limited": limited, "trust": trust, "pod": pod, "standby": standby, "replay": replay, "replayed": judged((*platform).replayed), "account": account, "killed": killed, "held": held, "released": released, "together": together,
 		"inputs": several, "state": handOver, "url-follows": urlFollows, "session": openSession, "alive": alive,
@@ -163,6 +165,15 @@ func deploy(ts *testscript.TestScript, _ bool, args []string) {
 		extra = append(extra, corev1.EnvVar{Name: name, Value: value})
 	}
 	ts.Check(of(ts).Deploy(args[0], 2, extra...))
+}
+
+// reads makes a Deployment without pods whose container takes these keys, each by
+// itself.
+func reads(ts *testscript.TestScript, _ bool, args []string) {
+	p := of(ts)
+	d := deployment(args[0], 0, func(d *appsv1.Deployment) { d.Spec.Template = keysAlone(d.Spec.Template, args[1:]...) })
+	_, err := p.Cluster.AppsV1().Deployments(p.Name).Create(context.Background(), d, metav1.CreateOptions{})
+	ts.Check(err)
 }
 
 func alter(ts *testscript.TestScript, _ bool, args []string) {

@@ -48,6 +48,13 @@ func wrongSecret() []situation {
 		{name: "mapped URL that is ambiguous", set: served("DATABASE_URL", "postgres://$ROLE:p@ss@db.internal/app"), inputs: []string{urlKeys}, want: "have an unescaped", remedy: "`kubernetes-secret-keys`"},
 		{name: "URL that is not mapped", set: served("DATABASE_URL", "postgres://$ROLE:$PASSWORD@db.internal/app"), want: "key \"DATABASE_URL\" holds the current password and is not mapped", remedy: "`DATABASE_URL=url`"},
 		{name: "DSN that is not mapped", set: served("PGDSN", "host=db.internal user=$ROLE password=$PASSWORD"), want: "key \"PGDSN\" holds the current password", remedy: "`PGDSN=dsn`"},
+		{name: "short password in a URL that is not mapped", set: func(st *stage) {
+			st.must(st.SQL(st.Superuser, st.expand(`ALTER ROLE "$ROLE" PASSWORD 'qz7'`)))
+			st.Cleanup(func() { st.must(st.SQL(st.Superuser, st.expand(`ALTER ROLE "$ROLE" PASSWORD '$PASSWORD'`))) })
+			st.secret(func(o *corev1.Secret) {
+				o.Data["password"], o.Data["DATABASE_URL"] = []byte("qz7"), []byte(st.expand("postgres://$ROLE:qz7@db.internal/app"))
+			})
+		}, want: "key \"DATABASE_URL\" holds the current password and is not mapped", remedy: "`DATABASE_URL=url`"},
 		{name: "second key with the password", set: served("PGPASSWORD", "$PASSWORD"), want: "key \"PGPASSWORD\" holds", remedy: "`PGPASSWORD=password`"},
 		{name: "password in a file", set: served("settings.json", `{"db": {"password": "$PASSWORD"}}`), want: "key \"settings.json\" holds", remedy: "keys of its own"},
 		{name: "password in base64", set: encoded("settings", func(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }), want: "key \"settings\" holds", remedy: "keys of its own"},
@@ -77,6 +84,7 @@ func owned() []situation {
 		belongs("Vault Secrets Operator", labelled("app.kubernetes.io/managed-by", "hashicorp-vso"), "rotate it there"),
 		belongs("Helm", labelled("app.kubernetes.io/managed-by", "Helm"), "an existing Secret"),
 		belongs("Argo CD", annotated("argocd.argoproj.io/tracking-id", "shop:/Secret:shop/postgres-credentials"), "ignoreDifferences"),
+		{name: "Argo CD's label, or another's", set: labelled("app.kubernetes.io/instance", "shop"), want: "may belong to Argo CD, by the label", warned: true},
 		belongs("Flux", labelled("kustomize.toolkit.fluxcd.io/name", "apps"), "ssa: IfNotPresent"),
 		belongs("CloudNativePG", labelled("cnpg.io/cluster", "pg"), "change it in that Secret"),
 		belongs("the Zalando operator", func(st *stage) {
@@ -123,6 +131,11 @@ func wrongWorkloads() []situation {
 		{name: "ReplicaSet of its own", want: "restart replicaset/db-reader: it belongs to no Deployment", remedy: "put its pods under a Deployment",
 			set: made(&appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Name: "db-reader"}, Spec: appsv1.ReplicaSetSpec{
 				Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "db-reader"}}, Template: reader("db-reader")}})},
+		{name: "password without the user name", inputs: alternating, want: "serve another user to deployment/db-reader: container reader takes the password without the user name", remedy: "mapped to `username`",
+			set: made(deployment("db-reader", 0, func(d *appsv1.Deployment) { d.Spec.Template = keysAlone(d.Spec.Template, "password") }))},
+		{name: "CronJob that takes the password without the user name", inputs: alternating, want: "serve another user to cronjob/db-reader: ", remedy: "`strategy: in-place`",
+			set: made(&batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Name: "db-reader"}, Spec: batchv1.CronJobSpec{Schedule: "0 0 30 2 *",
+				JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: onceOnly(keysAlone(reader("db-reader"), "password"))}}}})},
 		{name: "CronJob", want: "cronjob/db-reader is not restarted: its next run reads the new password", warned: true,
 			set: made(&batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Name: "db-reader"}, Spec: batchv1.CronJobSpec{Schedule: "0 0 30 2 *",
 				JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: onceOnly(reader("db-reader"))}}}})},
@@ -363,6 +376,18 @@ func reader(name string) corev1.PodTemplateSpec {
 		Containers: []corev1.Container{{Name: "reader", Image: "pgrotate.lab/service:1", ImagePullPolicy: corev1.PullNever,
 			EnvFrom: []corev1.EnvFromSource{{SecretRef: ref}}}},
 	}}
+}
+
+// keysAlone has the container of a template take these keys of the served Secret,
+// and no other.
+func keysAlone(template corev1.PodTemplateSpec, keys ...string) corev1.PodTemplateSpec {
+	c := &template.Spec.Containers[0]
+	c.EnvFrom = nil
+	for _, key := range keys {
+		from := &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: fixture.Secret}, Key: key}
+		c.Env = append(c.Env, corev1.EnvVar{Name: "DB_" + strings.ToUpper(key), ValueFrom: &corev1.EnvVarSource{SecretKeyRef: from}})
+	}
+	return template
 }
 
 func onceOnly(template corev1.PodTemplateSpec) corev1.PodTemplateSpec {

@@ -193,7 +193,7 @@ func (p *program) discover(ctx context.Context, t *targets, r *rotation.Rotation
 		return
 	}
 	r.Discovered = len(c.Workloads) == 0 || c.Workloads[0] == "auto"
-	d := kube.Discovery{Secrets: []string{c.Secret}, DatabasePod: c.PostgresPod}
+	d := kube.Discovery{Secrets: []string{c.Secret}, Mapping: t.mapping, DatabasePod: c.PostgresPod}
 	for _, target := range t.copies {
 		d.Secrets = append(d.Secrets, target.Name())
 	}

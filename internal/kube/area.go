@@ -19,6 +19,7 @@ type area struct {
 	cluster *Cluster // in that namespace
 	foreign bool     // it is not the one of the served Secret
 	secrets []string
+	mapping Mapping // of their keys
 	kinds   []*kind
 	list    bool // wanted is all that there is to find
 	wanted  []listed
@@ -61,7 +62,7 @@ func (a *area) workloads(ctx context.Context, o Options) ([]*Workload, error) {
 	for _, w := range found {
 		w.cluster, w.foreign, w.secrets, w.options, w.watcher = a.cluster, a.foreign, a.secrets, o, shared
 		if databases[w.id()] {
-			w.aside = theDatabase()
+			w.aside, w.unnamed = theDatabase(), nil
 		}
 	}
 	return found, nil
@@ -74,7 +75,8 @@ func (a *area) every(ctx context.Context) ([]*Workload, error) {
 	for i, k := range a.kinds {
 		lists = append(lists, func() error {
 			err := k.each(ctx, func(r rollout, template *corev1.PodTemplateSpec) {
-				found[i] = append(found[i], &Workload{kind: k, name: r.name, ways: readers(&template.Spec, a.secrets)})
+				readers := readersOf(&template.Spec, a.secrets)
+				found[i] = append(found[i], &Workload{kind: k, name: r.name, ways: readers.ways(), unnamed: readers.unnamed(a.mapping)})
 			})
 			if err != nil {
 				return a.cluster.failed("list "+k.plural, err, rule{group: "apps", resource: k.plural, verbs: []string{"list", "watch"}})

@@ -72,8 +72,8 @@ func (a *area) schedules(ctx context.Context) ([]*Workload, error) {
 	}
 	var found []*Workload
 	err := a.cluster.cronJobs().each(ctx, metav1.ListOptions{}, func(o *batchv1.CronJob) {
-		if ways := readers(&o.Spec.JobTemplate.Spec.Template.Spec, a.secrets); len(ways) > 0 {
-			found = append(found, &Workload{kind: &kind{name: "cronjob"}, name: o.Name, ways: ways,
+		if readers := readersOf(&o.Spec.JobTemplate.Spec.Template.Spec, a.secrets); len(readers) > 0 {
+			found = append(found, &Workload{kind: &kind{name: "cronjob"}, name: o.Name, ways: readers.ways(), unnamed: readers.unnamed(a.mapping),
 				aside: &aside{reason: "is not restarted: its next run reads the new password"}})
 		}
 	})
@@ -91,7 +91,7 @@ func (a *area) living(ctx context.Context) (map[string][]string, error) {
 	found := map[string][]string{}
 	err := a.cluster.pods(a.cluster.namespace).each(ctx, metav1.ListOptions{}, func(o *corev1.Pod) {
 		p, owner := ofPod(o)
-		if ways := readers(&o.Spec, a.secrets); len(ways) > 0 && !p.ended && !p.terminating {
+		if ways := readersOf(&o.Spec, a.secrets).ways(); len(ways) > 0 && !p.ended && !p.terminating {
 			found[owner] = ways
 		}
 	})

@@ -88,7 +88,7 @@ func TestWorkloadsNotRestarted(t *testing.T) {
 			} else if err != nil {
 				t.Errorf("%s: %v", w, err)
 			}
-			if w.String() != want[i].name || change != "" || !strings.Contains(text, want[i].says) || !strings.Contains(text, `(container "app": env PGPASSWORD)`) {
+			if w.String() != want[i].name || change != "" || !strings.Contains(text, want[i].says) || !strings.Contains(text, `(container "app": env PGPASSWORD from key "password")`) {
 				t.Errorf("%s: change %q, %q; want %+v", w, change, text, want[i])
 			}
 			if _, err := w.Restart(t.Context(), "r1", agreed, nil, func(string) {}); err != nil {

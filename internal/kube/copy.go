@@ -3,7 +3,6 @@ package kube
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -145,7 +144,7 @@ func (c *Copy) Updated(ctx context.Context) (time.Time, error) {
 func (h *holder) written(o *corev1.Secret) time.Time {
 	last := o.CreationTimestamp.Time
 	for _, f := range o.ManagedFields {
-		if f.Time != nil && f.Time.After(last) && slices.ContainsFunc(h.keys(o), func(key string) bool { return owns(f, key) }) {
+		if f.Time != nil && f.Time.After(last) && ownsAny(f, h.keys(o)) {
 			last = f.Time.Time
 		}
 	}

@@ -14,6 +14,8 @@ type Discovery struct {
 	// Secrets hold the credential, "[namespace/]name". Workloads are looked for in
 	// their namespaces; the cluster's is where none is named.
 	Secrets []string
+	// Mapping tells which of their keys hold what of it.
+	Mapping Mapping
 	// Listed are the workloads, as "[namespace/]kind/name". Empty: all whose pods
 	// read one of Secrets.
 	Listed []string
@@ -52,7 +54,7 @@ func (c *Cluster) areas(d Discovery) ([]*area, error) {
 			return all[i]
 		}
 		in := c.in(namespace)
-		all = append(all, &area{cluster: in, foreign: namespace != c.namespace, kinds: in.kinds(), list: len(d.Listed) > 0, address: d.DatabaseAddress})
+		all = append(all, &area{cluster: in, foreign: namespace != c.namespace, mapping: d.Mapping, kinds: in.kinds(), list: len(d.Listed) > 0, address: d.DatabaseAddress})
 		return all[len(all)-1]
 	}
 	for _, text := range d.Secrets {

@@ -108,11 +108,11 @@ func TestWorkloadPlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, test := range []struct{ name, change, warning, class, err, hint string }{
-		{name: "deployment/idle", change: `has no pods: those it gets later read the new password (container "app": env PGPASSWORD)`},
+		{name: "deployment/idle", change: `has no pods: those it gets later read the new password (container "app": env PGPASSWORD from key "password")`},
 		{name: "deployment/paused", err: "restart deployment/paused: it is paused", hint: "kubectl rollout resume"},
 		{name: "deployment/sick", class: unhealthy, err: "it is not healthy before the start: 0 of 1 pods available"},
 		{name: "statefulset/by-hand", err: "its update strategy is OnDelete", hint: "to RollingUpdate; to rotate without it, list in `workloads`"},
-		{name: "statefulset/operated", change: `has no pods: those it gets later read the new password (container "app": env PGPASSWORD)`, warning: "managed by Cluster/pg"},
+		{name: "statefulset/operated", change: `has no pods: those it gets later read the new password (container "app": env PGPASSWORD from key "password")`, warning: "managed by Cluster/pg"},
 	} {
 		change, warnings, err := found[i].Plan(t.Context())
 		if test.err != "" {
@@ -121,6 +121,9 @@ func TestWorkloadPlan(t *testing.T) {
 			}
 		} else if err != nil {
 			t.Error(err)
+		}
+		if !slices.Equal(found[i].Unnamed(), []string{"app"}) {
+			t.Errorf("%s: without the user name: %q", found[i], found[i].Unnamed())
 		}
 		if found[i].String() != test.name || change != test.change || !strings.Contains(strings.Join(warnings, "\n"), test.warning) {
 			t.Errorf("%s: change %q, warnings %q", found[i], change, warnings)
@@ -137,7 +140,7 @@ func TestWorkloadPlanUnhealthy(t *testing.T) {
 		t.Fatal(err)
 	}
 	change, warnings, err := found[0].Plan(t.Context())
-	if err != nil || change != `restarts 1 pods (container "app": env PGPASSWORD)` || len(warnings) != 2 ||
+	if err != nil || change != `restarts 1 pods (container "app": env PGPASSWORD from key "password")` || len(warnings) != 2 ||
 		!strings.HasPrefix(warnings[0], "deployment/sick: it is not healthy before the start: 0 of 1 pods available") {
 		t.Errorf("change %q, warnings %q, %v", change, warnings, err)
 	}

@@ -27,6 +27,10 @@ func owns(entry metav1.ManagedFieldsEntry, key string) bool {
 	return data || text
 }
 
+func ownsAny(entry metav1.ManagedFieldsEntry, keys []string) bool {
+	return slices.ContainsFunc(keys, func(key string) bool { return owns(entry, key) })
+}
+
 // keys are the mapped keys of o.
 func (h *holder) keys(o *corev1.Secret) []string {
 	m := h.mapping.resolve(func(key string) bool { _, ok := o.Data[key]; return ok })

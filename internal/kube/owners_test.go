@@ -38,11 +38,23 @@ func TestOwners(t *testing.T) {
 		{"vault, by label", label("app.kubernetes.io/managed-by", "hashicorp-vso"), "Vault Secrets Operator"},
 		{"helm", metav1.ObjectMeta{Labels: pairsOf([]string{"app.kubernetes.io/managed-by", "Helm"}), Annotations: pairsOf([]string{"meta.helm.sh/release-name", "shop"})}, "Helm"},
 		{"argo cd, annotation", note("argocd.argoproj.io/tracking-id", "shop:/Secret:a/b"), "Argo CD"},
+		{"argo cd, applied", fields(apply, "argocd-controller", password), "Argo CD"},
+		{"argo cd, updated", fields(update, "argocd-application-controller", password), "Argo CD"},
+		{"argo cd, another key", fields(update, "argocd-application-controller", `{"f:data":{"f:database":{}}}`), ""},
+		{"argo cd, or a label that many use", label("app.kubernetes.io/instance", "shop"), `Argo CD, by the label "app.kubernetes.io/instance", which others set, too, perhaps`},
+		{"argo cd, a chart of Helm's", label("app.kubernetes.io/instance", "shop", "app.kubernetes.io/managed-by", "Helm"), "Helm"},
 		{"argo cd, label", label("argocd.argoproj.io/instance", "shop"), "Argo CD"},
 		{"a label that everybody uses", label("app.kubernetes.io/instance", "shop", "app.kubernetes.io/managed-by", "pgrotate"), ""},
 		{"flux", label(flux...), "Flux"},
 		{"flux, helm", label("helm.toolkit.fluxcd.io/name", "shop"), "Flux"},
 		{"flux, told to let it be", metav1.ObjectMeta{Labels: pairsOf(flux), Annotations: pairsOf([]string{"kustomize.toolkit.fluxcd.io/ssa", "IfNotPresent"})}, ""},
+		{"flux, told after it has applied", metav1.ObjectMeta{Labels: pairsOf(flux), Annotations: pairsOf([]string{"kustomize.toolkit.fluxcd.io/ssa", "IfNotPresent"}),
+			ManagedFields: fields(apply, "kustomize-controller", password).ManagedFields}, ""},
+		{"flux, told to merge", metav1.ObjectMeta{Labels: pairsOf(flux), Annotations: pairsOf([]string{"kustomize.toolkit.fluxcd.io/ssa", "Merge"})}, ""},
+		{"flux, told to merge, with the key", metav1.ObjectMeta{Labels: pairsOf(flux), Annotations: pairsOf([]string{"kustomize.toolkit.fluxcd.io/ssa", "Merge"}),
+			ManagedFields: fields(apply, "kustomize-controller", password).ManagedFields}, `whoever applies it as "kustomize-controller"`},
+		{"flux, told, and another who applies", metav1.ObjectMeta{Labels: pairsOf(flux), Annotations: pairsOf([]string{"kustomize.toolkit.fluxcd.io/ssa", "IfNotPresent"}),
+			ManagedFields: fields(apply, "terraform", password).ManagedFields}, `whoever applies it as "terraform"`},
 		{"flux, disabled", metav1.ObjectMeta{Labels: pairsOf(flux), Annotations: pairsOf([]string{"kustomize.toolkit.fluxcd.io/reconcile", "disabled"})}, ""},
 		{"cnpg", label("cnpg.io/cluster", "pg", "cnpg.io/userType", "app"), "CloudNativePG"},
 		{"cnpg, given by the user", label("cnpg.io/reload", "true"), "CloudNativePG"},
@@ -66,6 +78,9 @@ func TestOwners(t *testing.T) {
 			}
 			if by.person {
 				by.name += ", when told"
+			}
+			if by.unsure {
+				by.name += ", perhaps"
 			}
 			got = append(got, by.name)
 		}
@@ -118,15 +133,59 @@ func TestPlanOfOwnedSecret(t *testing.T) {
 	}
 }
 
+// applied has who apply the password of the served Secret.
+func applied(t *testing.T, c *Cluster, who string) {
+	t.Helper()
+	body := `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"` + servedName + `"},"data":{"password":"Zm9ybWVyLXBhc3N3b3Jk"}}`
+	if err := c.core.Patch("application/apply-patch+yaml").Namespace(c.namespace).Resource("secrets").Name(servedName).
+		Param("fieldManager", who).Param("force", "true").Body([]byte(body)).Do(t.Context()).Error(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestPlanOfAppliedSecret has the API server note who applies the key.
 func TestPlanOfAppliedSecret(t *testing.T) {
 	c := lab(t)
 	putSecret(t, c, servedSecret())
-	body := `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"` + servedName + `"},"data":{"password":"Zm9ybWVyLXBhc3N3b3Jk"}}`
-	if err := c.core.Patch("application/apply-patch+yaml").Namespace(c.namespace).Resource("secrets").Name(servedName).
-		Param("fieldManager", "terraform").Param("force", "true").Body([]byte(body)).Do(t.Context()).Error(); err != nil {
-		t.Fatal(err)
-	}
+	applied(t, c, "terraform")
 	_, _, err := c.Served(servedName, urlMapping, Refuse).Plan(t.Context(), secret.Credential{User: "alfred_user", Password: secret.New("brand-new-password")})
 	wantFailure(t, err, refused, `it belongs to whoever applies it as "terraform"`)
+}
+
+// TestPlanAfterTheRemedy does what the refusal of a deployer's Secret says.
+func TestPlanAfterTheRemedy(t *testing.T) {
+	const untold = `"managedFields":[{}]`
+	for name, test := range map[string]struct{ who, labels, remedy string }{
+		"Flux, told":      {"kustomize-controller", `{"kustomize.toolkit.fluxcd.io/name":"apps"}`, `{"metadata":{"annotations":{"kustomize.toolkit.fluxcd.io/ssa":"IfNotPresent"}}}`},
+		"Flux, taken out": {"kustomize-controller", `{"kustomize.toolkit.fluxcd.io/name":"apps"}`, `{"metadata":{"labels":{"kustomize.toolkit.fluxcd.io/name":null},` + untold + `}}`},
+		"Argo CD":         {"argocd-controller", `{"argocd.argoproj.io/instance":"shop"}`, `{"metadata":{"labels":{"argocd.argoproj.io/instance":null},` + untold + `}}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := lab(t)
+			putSecret(t, c, servedSecret())
+			applied(t, c, test.who)
+			mergePatch(t, c, servedName, `{"metadata":{"labels":`+test.labels+`}}`)
+			plan := func() error {
+				_, _, err := c.Served(servedName, urlMapping, Refuse).Plan(t.Context(), secret.Credential{User: "alfred_user", Password: secret.New("brand-new-password")})
+				return err
+			}
+			wantFailure(t, plan(), refused, "it belongs to")
+			mergePatch(t, c, servedName, test.remedy)
+			if err := plan(); err != nil {
+				t.Errorf("after the remedy: %v", err)
+			}
+		})
+	}
+}
+
+// TestPlanOfASecretThatMayBeOwned says how to find out, and goes on.
+func TestPlanOfASecretThatMayBeOwned(t *testing.T) {
+	c := lab(t)
+	o := servedSecret()
+	o.Labels = pairsOf([]string{"app.kubernetes.io/instance", "shop"})
+	putSecret(t, c, o)
+	_, warnings, err := c.Served(servedName, urlMapping, Refuse).Plan(t.Context(), secret.Credential{User: "alfred_user", Password: secret.New("brand-new-password")})
+	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "may belong to Argo CD") || !strings.Contains(warnings[0], "`kubectl get applications.argoproj.io --all-namespaces` lists \"shop\"") {
+		t.Errorf("warnings %q, %v", warnings, err)
+	}
 }

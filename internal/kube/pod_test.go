@@ -111,7 +111,7 @@ func TestOneLine(t *testing.T) {
 func TestReaders(t *testing.T) {
 	var (
 		ref  = corev1.LocalObjectReference{Name: "creds"}
-		env  = corev1.EnvVar{Name: "PGPASSWORD", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: ref}}}
+		env  = corev1.EnvVar{Name: "PGPASSWORD", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: ref, Key: "password"}}}
 		from = corev1.EnvFromSource{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: ref}}
 	)
 	volume := func(name string, source corev1.VolumeSource) corev1.Volume {
@@ -121,6 +121,7 @@ func TestReaders(t *testing.T) {
 		volume("plain", corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "creds"}}),
 		volume("mixed", corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
 			{ConfigMap: &corev1.ConfigMapProjection{}}, {Secret: &corev1.SecretProjection{LocalObjectReference: ref}}}}}),
+		volume("chosen", corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "creds", Items: []corev1.KeyToPath{{Key: "password", Path: "db/pass"}, {Key: "username", Path: "user"}}}}),
 		volume("other", corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "tls"}}),
 		volume("empty", corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}),
 	}
@@ -129,20 +130,56 @@ func TestReaders(t *testing.T) {
 		spec corev1.PodSpec
 		want string
 	}{
-		{"env", corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Env: []corev1.EnvVar{{Name: "X", Value: "creds"}, env}}}}, `container "app": env PGPASSWORD`},
+		{"env", corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Env: []corev1.EnvVar{{Name: "X", Value: "creds"}, env}}}}, `container "app": env PGPASSWORD from key "password"`},
 		{"envFrom", corev1.PodSpec{Containers: []corev1.Container{{Name: "app", EnvFrom: []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{}}, from}}}},
 			`container "app": envFrom`},
 		{"volumes", corev1.PodSpec{Volumes: volumes, Containers: []corev1.Container{{Name: "app", VolumeMounts: []corev1.VolumeMount{{Name: "plain"}, {Name: "mixed"}, {Name: "other"}, {Name: "empty"}}}}},
 			`container "app": volume "plain", volume "mixed"`},
+		{"chosen keys", corev1.PodSpec{Volumes: volumes, Containers: []corev1.Container{{Name: "app", VolumeMounts: []corev1.VolumeMount{{Name: "chosen"}}}}},
+			`container "app": volume "chosen" with key "password", "username"`},
+		{"a file of a volume", corev1.PodSpec{Volumes: volumes, Containers: []corev1.Container{{Name: "app", VolumeMounts: []corev1.VolumeMount{
+			{Name: "chosen", SubPath: "db"}, {Name: "plain", SubPath: "username"}, {Name: "chosen", SubPath: "absent"}}}}},
+			`container "app": volume "chosen" with key "password", volume "plain" with key "username"`},
+		{"ephemeral container", corev1.PodSpec{Containers: []corev1.Container{{Name: "app"}}, EphemeralContainers: []corev1.EphemeralContainer{
+			{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug", Env: []corev1.EnvVar{env}}}}}, `container "debug": env PGPASSWORD from key "password"`},
 		{"init container", corev1.PodSpec{InitContainers: []corev1.Container{{Name: "migrate", Env: []corev1.EnvVar{env}}}, Containers: []corev1.Container{{Name: "app"}}},
-			`container "migrate": env PGPASSWORD`},
+			`container "migrate": env PGPASSWORD from key "password"`},
 		{"a volume that nobody mounts", corev1.PodSpec{Volumes: volumes, Containers: []corev1.Container{{Name: "app"}}}, ""},
 		{"pull secret", corev1.PodSpec{ImagePullSecrets: []corev1.LocalObjectReference{ref}, Containers: []corev1.Container{{Name: "app"}}}, ""},
 		{"another Secret", corev1.PodSpec{Containers: []corev1.Container{{Name: "app", EnvFrom: []corev1.EnvFromSource{
 			{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "creds2"}}}}}}}, ""},
 	} {
-		if got := strings.Join(readers(&test.spec, []string{"copy", "creds"}), "; "); got != test.want {
+		if got := strings.Join(readersOf(&test.spec, []string{"copy", "creds"}).ways(), "; "); got != test.want {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+// TestUnnamed finds the containers that log in by a user name from elsewhere.
+func TestUnnamed(t *testing.T) {
+	names := Mapping{"PGUSER": Username, "PGPASSWORD": Password, "DATABASE_URL": URL, "VERIFIER": Verifier}
+	for _, test := range []struct {
+		name    string
+		mapping Mapping
+		reader  reader
+		unnamed bool
+	}{
+		{"password alone", nil, reader{keys: []string{"database", "password"}}, true},
+		{"both", nil, reader{keys: []string{"password", "username"}}, false},
+		{"user name alone", nil, reader{keys: []string{"username"}}, false},
+		{"neither", nil, reader{keys: []string{"database"}}, false},
+		{"all keys", nil, reader{whole: true}, false},
+		{"password by itself beside all keys", nil, reader{keys: []string{"password"}, whole: true}, false},
+		{"mapped password alone", names, reader{keys: []string{"PGPASSWORD"}}, true},
+		{"a user name that stays", names, reader{keys: []string{"PGPASSWORD", "username"}}, true},
+		{"mapped, both", names, reader{keys: []string{"PGPASSWORD", "PGUSER"}}, false},
+		{"url", names, reader{keys: []string{"DATABASE_URL"}}, false},
+		{"url and password", names, reader{keys: []string{"DATABASE_URL", "PGPASSWORD"}}, false},
+		{"verifier alone", names, reader{keys: []string{"VERIFIER"}}, true},
+	} {
+		test.reader.container = "app"
+		if got := (readers{test.reader}).unnamed(test.mapping); (len(got) > 0) != test.unnamed {
+			t.Errorf("%s: %q", test.name, got)
 		}
 	}
 }

@@ -284,6 +284,20 @@ func TestServedPlan(t *testing.T) {
 		{name: "guessable password", mapping: nil, change: func(o *corev1.Secret) {
 			o.Data = bytesOf(map[string]string{"username": "app", "password": "alfred", "database": "alfred"})
 		}, wantChange: `writes "password", "username"`, warning: `key "database" may hold the current password`},
+		{name: "guessable password in a url", mapping: nil, change: func(o *corev1.Secret) {
+			o.Data = bytesOf(map[string]string{"username": "app", "password": "alfred", "DATABASE_URL": "postgres://app:%61lfred@db/alfred", "database": "alfred"})
+		}, class: refused, text: `key "DATABASE_URL" holds the current password and is not mapped`, hint: "`username=username`, `DATABASE_URL=url`",
+			warning: `key "database" may hold the current password`},
+		{name: "short password in a dsn", mapping: nil, change: func(o *corev1.Secret) {
+			o.Data = bytesOf(map[string]string{"username": "app", "password": "b", "PGDSN": "host=db user=app password='b'", "host": "db"})
+		}, class: refused, text: `key "PGDSN" holds the current password and is not mapped`, hint: "`PGDSN=dsn`", warning: `key "host" may hold`},
+		{name: "password that is the user name, in an annotation", mapping: nil, change: func(o *corev1.Secret) {
+			o.Data = bytesOf(map[string]string{"username": "alfred_user", "password": "alfred_user"})
+			o.Annotations = map[string]string{"connection": "postgres://alfred_user:alfred_user@db/alfred"}
+		}, class: refused, text: `annotation "connection" holds the current password and is not mapped`, hint: "remove it from there"},
+		{name: "guessable password of another user", mapping: nil, change: func(o *corev1.Secret) {
+			o.Data = bytesOf(map[string]string{"username": "app", "password": "alfred", "ADMIN_URL": "postgres://postgres:alfred@db/alfred"})
+		}, wantChange: `writes "password", "username"`, warning: `key "ADMIN_URL" may hold the current password`},
 		{name: "missing key", mapping: Mapping{"username": Username, "PW": Password}, class: refused, text: `key "PW", mapped to "password": the Secret has no such key`},
 		{name: "unparsable", mapping: Mapping{"DATABASE_URL": DSN}, class: refused, text: `key "DATABASE_URL", mapped to "dsn"`},
 		{name: "immutable", mapping: urlMapping, change: func(o *corev1.Secret) { yes := true; o.Immutable = &yes }, class: refused, text: "it is immutable", hint: "a new name"},

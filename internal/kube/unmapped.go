@@ -19,7 +19,8 @@ const (
 
 // leaks finds the current password, in any usual encoding, in keys that are not
 // mapped and in annotations. A rotation would leave the old password there, and
-// whoever reads it from there would be locked out.
+// whoever reads it from there would be locked out. A word that is guessable may
+// stand anywhere by chance, but not as the password of a connection.
 func (h *holder) leaks(o *corev1.Secret, current secret.Credential) (warnings []string, err error) {
 	password := current.Password.Reveal()
 	if password == "" {
@@ -30,15 +31,36 @@ func (h *holder) leaks(o *corev1.Secret, current secret.Credential) (warnings []
 		warnings = append(warnings, fmt.Sprintf("%s was written by `kubectl apply`, whose annotation %q holds the current password: the annotation goes, "+
 			"but the next `kubectl apply` of that manifest puts the password back: take it out of the manifest", h, lastApplied))
 	}
-	lines, places := h.unmapped(o, current, holds)
-	places = append(places, annotations(o, holds)...)
-	switch {
-	case len(places) == 0:
-		return warnings, nil
-	case len(password) < guessable || password == current.User:
-		return append(warnings, fmt.Sprintf("%s: %s may hold the current password, or look alike by chance", h, strings.Join(places, ", "))), nil
+	found, chances := h.unmapped(o, current, holds), []leak(nil)
+	if len(password) < guessable || password == current.User {
+		chances = slices.DeleteFunc(slices.Clone(found), leak.proven)
+		found = slices.DeleteFunc(found, func(l leak) bool { return !l.proven() })
 	}
-	return warnings, fail(refused, h.remedy(o, lines), "rotate %s: %s holds the current password and is not mapped", h, strings.Join(places, ", "))
+	if len(chances) > 0 {
+		warnings = append(warnings, fmt.Sprintf("%s: %s may hold the current password, or look alike by chance", h, places(chances)))
+	}
+	if len(found) == 0 {
+		return warnings, nil
+	}
+	return warnings, fail(refused, h.remedy(o, found), "rotate %s: %s holds the current password and is not mapped", h, places(found))
+}
+
+// leak is a place that holds the password and would keep it.
+type leak struct {
+	place    string
+	key      string   // empty: it is an annotation
+	property Property // empty: it is not known what the whole text is
+}
+
+// proven tells that the text has the role's password where nothing else can stand.
+func (l leak) proven() bool { return l.property == URL || l.property == DSN }
+
+func places(leaks []leak) string {
+	var names []string
+	for _, l := range leaks {
+		names = append(names, l.place)
+	}
+	return strings.Join(names, ", ")
 }
 
 // finder tells whether a text holds the password in any usual encoding.
@@ -55,48 +77,51 @@ func (h *holder) appliedLeaks(o *corev1.Secret) bool {
 	return !password.IsZero() && finder(password.Reveal())(o.Annotations[lastApplied])
 }
 
-// unmapped lists the keys that hold the password, and the mapping lines that
-// would make them part of the rotation.
-func (h *holder) unmapped(o *corev1.Secret, current secret.Credential, holds func(string) bool) (lines, places []string) {
+// unmapped lists the keys that hold the password and are not mapped, then the
+// annotations.
+func (h *holder) unmapped(o *corev1.Secret, current secret.Credential, holds func(string) bool) (found []leak) {
+	look := func(place, key, text string) {
+		if property := guess(text, current); property != "" || holds(text) {
+			found = append(found, leak{place, key, property})
+		}
+	}
 	for _, key := range slices.Sorted(maps.Keys(o.Data)) {
-		if _, mapped := current.Keys[key]; mapped || !holds(string(o.Data[key])) {
-			continue
-		}
-		places = append(places, fmt.Sprintf("key %q", key))
-		if property, ok := guess(string(o.Data[key]), current); ok {
-			lines = append(lines, key+"="+string(property))
+		if _, mapped := current.Keys[key]; !mapped {
+			look(fmt.Sprintf("key %q", key), key, string(o.Data[key]))
 		}
 	}
-	return lines, places
-}
-
-func annotations(o *corev1.Secret, holds func(string) bool) []string {
-	var places []string
 	for _, name := range slices.Sorted(maps.Keys(o.Annotations)) {
-		if name != lastApplied && holds(o.Annotations[name]) {
-			places = append(places, fmt.Sprintf("annotation %q", name))
+		if name != lastApplied {
+			look(fmt.Sprintf("annotation %q", name), "", o.Annotations[name])
 		}
 	}
-	return places
+	return found
 }
 
-// guess tells which property text would be.
-func guess(text string, current secret.Credential) (Property, bool) {
+// guess tells which property of the credential text would be, or "". A
+// connection of another user is none: that user's password may be the same.
+func guess(text string, current secret.Credential) Property {
 	password := current.Password.Reveal()
 	if text == password {
-		return Password, true
+		return Password
 	}
 	for _, property := range []Property{URL, DSN} {
 		f, _ := forms(property)
-		if _, found, err := f.read(text); err == nil && found == password {
-			return property, true
+		if user, found, err := f.read(text); err == nil && found == password && (user == current.User || current.User == "") {
+			return property
 		}
 	}
-	return "", false
+	return ""
 }
 
 // remedy shows the whole mapping that is needed: naming one key ends the default.
-func (h *holder) remedy(o *corev1.Secret, lines []string) string {
+func (h *holder) remedy(o *corev1.Secret, found []leak) string {
+	var lines []string
+	for _, l := range found {
+		if l.key != "" && l.property != "" {
+			lines = append(lines, l.key+"="+string(l.property))
+		}
+	}
 	if len(lines) == 0 {
 		return "keep the password in keys of its own, or as a URL or key=value text, and remove it from there"
 	}

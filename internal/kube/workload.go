@@ -24,6 +24,7 @@ type Workload struct {
 	name    string
 	foreign bool     // it is in another namespace than the served Secret
 	ways    []string // how its pods read the credential
+	unnamed []string // containers of its template, see Unnamed
 	secrets []string // those of its namespace that hold the credential
 	options Options
 	watcher *watcher
@@ -44,6 +45,12 @@ func (w *Workload) id() string { return w.kind.name + "/" + w.name }
 
 // LeftAlone says that it is never restarted.
 func (w *Workload) LeftAlone() bool { return w.aside != nil }
+
+// Unnamed names the containers that take the password from a key, and the user
+// name from none: they have it from somewhere else, where nobody changes it. New
+// pods are meant, and not those of the database, which reads both only once. It
+// asks nobody.
+func (w *Workload) Unnamed() []string { return w.unnamed }
 
 // Plan tells how the workload reads the credential and finds out, by a dry run
 // of the server, whether it may be restarted. It changes nothing. An empty

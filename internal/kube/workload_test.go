@@ -365,6 +365,9 @@ func TestWorkloadsLeavesDatabaseAlone(t *testing.T) {
 	if names := stringsOf(all); len(all) != 2 || names[0] != "deployment/core" || names[1] != "statefulset/db" {
 		t.Fatalf("found %q", names)
 	}
+	if all[0].Unnamed() == nil || all[1].Unnamed() != nil {
+		t.Errorf("without the user name: of the reader %q, of the database %q", all[0].Unnamed(), all[1].Unnamed())
+	}
 	if change, _, err := all[0].Plan(t.Context()); err != nil || !strings.HasPrefix(change, "restarts 1 pods") {
 		t.Errorf("the reader: %q, %v", change, err)
 	}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -192,10 +193,10 @@ func (s *session) altering(op, name string, err error) error {
 	case p.Code == codeLockTimeout:
 		e.hint = fmt.Sprintf("a transaction that changes role %q is open: end it, then run again", name)
 	case transient(p.Code):
-	case p.Code == codeNoPrivilege:
+	case p.Code == codeNoPrivilege && !strings.Contains(p.Message, "rds_password"):
 		e.class, e.hint = refused, s.permission(name)
 	default:
-		e.class, e.hint = refused, remedy(p.Code, p.Message)
+		e.class, e.hint = refused, s.remedy(p.Code, p.Message)
 	}
 	return e
 }
@@ -210,14 +211,46 @@ func transient(code string) bool {
 	return false
 }
 
-func remedy(code, message string) string {
+// named is a setting of credcheck, as some of its messages name it.
+var named = regexp.MustCompile(`credcheck\.[a-z_]+`)
+
+// remedy tells what to do about a refusal that is not for want of CREATEROLE or
+// ADMIN OPTION.
+func (s *session) remedy(code, message string) string {
 	switch {
 	case code == codeReadOnly:
 		return "let `postgres-url` name the primary, and set default_transaction_read_only = off for the administrator"
-	case strings.Contains(message, "plain text"):
-		return "the server's password checker takes no verifiers: set credcheck.encrypted_password_allowed = on"
-	case code == codeInvalidParameter:
+	case strings.Contains(message, "rds_password"):
+		// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/Appendix.PostgreSQL.CommonDBATasks.RestrictPasswordMgmt.html
+		return fmt.Sprintf("the server has rds.restrict_password_commands = 1; as a member of rds_superuser: GRANT rds_password TO %s;", quote(s.db.admin.User))
+	}
+	if told := credcheck(message); told != "" {
+		return "the server's password checker refuses it: " + told
+	}
+	if code == codeInvalidParameter {
 		return "a password checker of the server rejects the verifier: let it accept SCRAM verifiers"
+	}
+	return ""
+}
+
+// credcheck is what to set where that extension has refused, by its messages:
+// https://github.com/HexaCluster/credcheck/blob/master/credcheck.c. It cannot
+// look into a verifier, and looks at the rest.
+func credcheck(message string) string {
+	switch {
+	case strings.Contains(message, "password type is not a plain text"):
+		return "it takes no verifiers: set credcheck.encrypted_password_allowed = on"
+	case strings.Contains(message, "password reuse policy"):
+		return "a password that was used before could not be put back: set credcheck.password_reuse_history and credcheck.password_reuse_interval to 0, or name the role in credcheck.whitelist"
+	case strings.Contains(message, "not allowed to change your password"):
+		return "set credcheck.disallow_change_password = off, or name the administrator in credcheck.whitelist"
+	case strings.Contains(message, "must change your password first"):
+		return "change the administrator's own password, which credcheck.password_change_first_login asks for"
+	case strings.Contains(message, "VALID UNTIL option"):
+		return "give the role a VALID UNTIL that credcheck.password_valid_until and credcheck.password_valid_max allow, or set both to 0"
+	}
+	if name := named.FindString(message); name != "" {
+		return "see its setting " + name + ", or name the role in credcheck.whitelist"
 	}
 	return ""
 }

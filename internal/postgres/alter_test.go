@@ -145,12 +145,40 @@ func TestAlteringClassifies(t *testing.T) {
 				t.Errorf("%s: class %q, want %q", code, got, class)
 			}
 		}
-		credcheck := &pgconn.PgError{Code: codeInvalidParameter, Message: "password type is not a plain text"}
-		if hint := hintOf(s.altering("alter", "app", credcheck)); !strings.Contains(hint, "credcheck.encrypted_password_allowed") {
-			t.Errorf("hint %q", hint)
-		}
 		if got := classOf(s.altering("alter", "app", context.Canceled)); got != "" {
 			t.Errorf("a cancelled context: class %q", got)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAlteringRefusedByTheServersOwnRules has the messages of RDS and of credcheck as
+// they are: the AWS RDS User Guide, "Restricting password management in RDS for
+// PostgreSQL", and credcheck.c of HexaCluster/credcheck.
+func TestAlteringRefusedByTheServersOwnRules(t *testing.T) {
+	f := newFixture(t)
+	err := f.open(f.admin).with(t.Context(), func(s *session) error {
+		for _, c := range []struct{ code, message, hint string }{
+			{codeNoPrivilege, "must be a member of rds_password to alter passwords", `GRANT rds_password TO ` + quote(f.admin.User) + ";"},
+			{codeNotPermitted, "password type is not a plain text", "credcheck.encrypted_password_allowed = on"},
+			{codeNotPermitted, "Cannot use this credential following the password reuse policy", "credcheck.password_reuse_history and credcheck.password_reuse_interval to 0"},
+			{codeNotPermitted, "you are not allowed to change your password.", "credcheck.disallow_change_password = off"},
+			{codeNotPermitted, "you must change your password first.", "credcheck.password_change_first_login"},
+			{codeNotPermitted, "the VALID UNTIL option must have a date older than 30 days", "credcheck.password_valid_until"},
+			{codeNotPermitted, "the VALID UNTIL option must NOT have a date beyond 90 days", "credcheck.password_valid_max"},
+			{codeNotPermitted, "password length should match the configured credcheck.password_min_length (40)", "see its setting credcheck.password_min_length,"},
+			{codeNotPermitted, "username contains the configured credcheck.username_not_contain unauthorized characters: _", "see its setting credcheck.username_not_contain,"},
+			{codeInvalidParameter, "password is easily cracked", "let it accept SCRAM verifiers"},
+			{codeReadOnly, "cannot execute ALTER ROLE in a read-only transaction", "name the primary"},
+			{codeNotPermitted, "something else", ""},
+		} {
+			err := s.altering("alter", "app", &pgconn.PgError{Code: c.code, Message: c.message})
+			if hint := hintOf(err); classOf(err) != "refused" || !strings.Contains(hint, c.hint) || (c.hint == "") != (hint == "") {
+				t.Errorf("%q: class %q, hint %q; want %q", c.message, classOf(err), hint, c.hint)
+			}
 		}
 		return nil
 	})

@@ -1,9 +1,12 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -204,6 +207,56 @@ func TestRehearseLeavesNothing(t *testing.T) {
 	})
 	if err != nil || f.stored(f.app.User) != former || !f.opensDoor(f.app) {
 		t.Errorf("the password was changed, or: %v", err)
+	}
+}
+
+// recorder keeps what is sent.
+type recorder struct {
+	net.Conn
+	mu   *sync.Mutex
+	sent *bytes.Buffer
+}
+
+func (r recorder) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	r.sent.Write(p)
+	r.mu.Unlock()
+	return r.Conn.Write(p)
+}
+
+// TestPlanTriesTheWayBack reads the statements that are tried: the change, and then
+// what puts things back. A server may take the one and refuse the other.
+func TestPlanTriesTheWayBack(t *testing.T) {
+	f := newFixture(t)
+	var mu sync.Mutex
+	var sent bytes.Buffer
+	d := f.open(f.superuser(), f.plainly(func(conn net.Conn) net.Conn { return recorder{conn, &mu, &sent} }))
+	tried := func(plan func(context.Context, string) (string, []string, error)) []string {
+		sent.Reset()
+		if _, _, err := plan(t.Context(), f.app.User); err != nil {
+			t.Fatal(err)
+		}
+		return regexp.MustCompile(`ALTER ROLE [^\x00]*|ROLLBACK\x00|COMMIT\x00`).FindAllString(sent.String(), -1)
+	}
+	change := func(a attribute, verifier string) string {
+		return "^" + regexp.QuoteMeta("ALTER ROLE "+quote(f.app.User)+string(a)+" PASSWORD '") + verifier + "'$"
+	}
+	const some = `SCRAM-SHA-256\$[^']*`
+	stored := regexp.QuoteMeta(f.stored(f.app.User))
+	for name, c := range map[string]struct {
+		plan func(context.Context, string) (string, []string, error)
+		want []string
+	}{
+		"planned":   {d.Plan, []string{change(asItIs, some), change(asItIs, stored), "^ROLLBACK"}},
+		"emergency": {d.PlanLockout, []string{change(noLogin, some), change(withLogin, some), change(asItIs, some), "^ROLLBACK"}},
+	} {
+		got := tried(c.plan)
+		if !slices.EqualFunc(got, c.want, func(statement, want string) bool { return regexp.MustCompile(want).MatchString(statement) }) {
+			t.Errorf("%s: tried %q, want %q", name, got, c.want)
+		}
+		if name == "planned" && got[0] == got[1] {
+			t.Error("the change is what is there already")
+		}
 	}
 }
 

@@ -57,6 +57,35 @@ func TestAlternateTakesTurns(t *testing.T) {
 	})
 }
 
+// Pods that have the user name from elsewhere would log in as the former role.
+// They do when it comes back.
+func TestAlternateRefusesWorkloadsThatTakeThePasswordAlone(t *testing.T) {
+	alternating(t, func(t *testing.T, w *world) {
+		alone := map[string][]string{inPod2: {"app", "migrate"}}
+		w.unnamed = alone
+		for name, command := range map[string]command{"rotate": rotate, "emergency": emergency} {
+			writes := w.writes
+			res, _ := w.run(command)
+			expect(t, res, rotation.StatusRefused, 2)
+			if w.writes != writes || !strings.Contains(res.Err.Error(), inPod2+": container app, migrate takes the password without the user name") {
+				t.Errorf("%s: %d writes, %v", name, w.writes-writes, res.Err)
+			}
+		}
+		res, _ := w.run(rotate, inPlace)
+		expect(t, res, rotation.StatusRotated, 0)
+
+		w.unnamed = nil
+		res, _ = w.run(rotate)
+		expect(t, res, rotation.StatusRotated, 0)
+		w.unnamed = alone
+		res, _ = w.run(undo)
+		expect(t, res, rotation.StatusRotated, 0)
+		if got := w.served.keys["username"]; got != role {
+			t.Errorf("role %q is served", got)
+		}
+	})
+}
+
 func TestFormerRoleIsRetiredByTheFirstRunAfterItsTime(t *testing.T) {
 	for name, next := range map[string]command{"resume": resume, "rotate": rotate} {
 		t.Run(name, func(t *testing.T) {

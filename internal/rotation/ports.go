@@ -141,6 +141,9 @@ type Workload interface {
 	Plan(ctx context.Context) (change string, warnings []string, err error)
 	// LeftAlone says so without asking anybody.
 	LeftAlone() bool
+	// Unnamed names its containers that take the password and not the user name
+	// with it: where that changes they log in as the former one. It asks nobody.
+	Unnamed() []string
 	// Marks returns the living pods with the mark that each carries.
 	Marks(ctx context.Context) ([]secret.Marked, error)
 	// Restart makes every pod carry mark and returns when that is proven: no

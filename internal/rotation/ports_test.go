@@ -385,6 +385,8 @@ func (l workloadPort) Plan(ctx context.Context) (string, []string, error) {
 
 func (l workloadPort) LeftAlone() bool { return l.p.w.alone == l.name }
 
+func (l workloadPort) Unnamed() []string { return l.p.w.unnamed[l.name] }
+
 func (l workloadPort) Marks(ctx context.Context) (all []secret.Marked, err error) {
 	err = l.p.call(ctx, l.name+".Marks", func() error {
 		for i, p := range l.p.w.sets[l.name].pods {

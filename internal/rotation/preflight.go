@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
@@ -81,7 +82,24 @@ func (r *run) preflight(ctx context.Context) (string, error) {
 	r.keepPlan(lines)
 	warnings, err := told(lines)
 	r.warn(warnings...)
-	return plural(len(lines), "target", "targets") + " checked, nothing speaks against it", errors.Join(r.Undiscovered, err, drifted)
+	return plural(len(lines), "target", "targets") + " checked, nothing speaks against it", errors.Join(r.Undiscovered, r.unnamed(), err, drifted)
+}
+
+// unnamed refuses to serve another user name to workloads that do not read it,
+// in an emergency, too: it can go on in place. A rollback serves the name again
+// that they have.
+func (r *run) unnamed() error {
+	if r.command == rollback || !r.alternates() {
+		return nil
+	}
+	var errs []error
+	for _, target := range r.Workloads {
+		if containers := target.Unnamed(); len(containers) > 0 {
+			errs = append(errs, &failure{class: Refused, text: fmt.Sprintf("serve another user to %s: container %s takes the password without the user name", target, strings.Join(containers, ", ")),
+				hint: "have it read the user name from the Secret, too, by a key that is mapped to `username`, or both as a `url` or `dsn`; or use `strategy: in-place`"})
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // planDatabase asks for the rights that the rotation takes, the open one's or

@@ -76,11 +76,12 @@ type world struct {
 	down      func(what string) bool // what does not answer
 	system    string
 	lockdb    string
-	rollout   time.Duration // how long a restart takes
-	alternate bool          // the runs' strategy; else in-place
-	alone     string        // the workload that is listed and never restarted
-	latency   time.Duration // how long every call takes
-	stopped   time.Time     // when a run was told to stop
+	rollout   time.Duration       // how long a restart takes
+	alternate bool                // the runs' strategy; else in-place
+	alone     string              // the workload that is listed and never restarted
+	unnamed   map[string][]string // containers of a workload that take the password alone
+	latency   time.Duration       // how long every call takes
+	stopped   time.Time           // when a run was told to stop
 	calls     []string
 	late      []func() // requests that are still under way
 	highest   [2]int64 // epochs seen in the journal and in the served Secret
