@@ -201,9 +201,19 @@ func TestSessionSettings(t *testing.T) {
 	f := newFixture(t)
 	f.exec("ALTER ROLE " + quote(f.admin.User) + " SET statement_timeout = '1ms'")
 	f.exec("ALTER ROLE " + quote(f.admin.User) + " SET search_path = public")
+	f.exec("ALTER ROLE " + quote(f.admin.User) + " SET idle_session_timeout = '1h'")
+	wanted := map[string]string{"statement_timeout": "0", "lock_timeout": "5s", "search_path": "pg_catalog", "tcp_keepalives_idle": "10",
+		"client_connection_check_interval": "2s", "idle_session_timeout": "0", "application_name": "pgrotate", "client_encoding": "UTF8"}
+	if f.major() >= 16 {
+		f.exec("ALTER ROLE " + quote(f.admin.User) + " SET createrole_self_grant = 'set, inherit'")
+		wanted["createrole_self_grant"] = ""
+	}
+	if f.major() >= 17 {
+		f.exec("ALTER ROLE " + quote(f.admin.User) + " SET transaction_timeout = '1h'")
+		wanted["transaction_timeout"] = "0"
+	}
 	d := f.locked(f.admin)
-	for name, want := range map[string]string{"statement_timeout": "0", "lock_timeout": "5s", "search_path": "pg_catalog", "tcp_keepalives_idle": "10",
-		"client_connection_check_interval": "2s", "application_name": "pgrotate", "client_encoding": "UTF8"} {
+	for name, want := range wanted {
 		var got string
 		if err := d.held.row(t.Context(), "SELECT current_setting($1)", []any{name}, &got); err != nil || got != want {
 			t.Errorf("%s = %q, %v, want %q", name, got, err, want)

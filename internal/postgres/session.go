@@ -45,6 +45,16 @@ func (d *Database) open(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
+// settled are settings of the session, and then those that not every version has.
+// The timeouts, of PostgreSQL 14 and 17, would end the session while it holds the
+// lock or waits for it; createrole_self_grant, of 16, would open the data of the
+// role to the administrator who makes it a twin.
+// https://www.postgresql.org/docs/current/runtime-config-client.html
+const settled = `SELECT set_config('search_path', 'pg_catalog', false), set_config('lock_timeout', '` + lockTimeout + `', false),
+	set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '3', false);
+SELECT set_config(name, value, false) FROM pg_settings JOIN (VALUES
+	('idle_session_timeout', '0'), ('transaction_timeout', '0'), ('createrole_self_grant', '')) AS wanted (name, value) USING (name)`
+
 func (s *session) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
@@ -56,9 +66,7 @@ func (s *session) prepare(ctx context.Context) error {
 		return no("connect to PostgreSQL: a connection pooler answers, on which no lock holds",
 			"let `postgres-url` name PostgreSQL itself, not PgBouncer or another pooler")
 	}
-	_, err = s.conn.Exec(ctx, `SELECT set_config('search_path', 'pg_catalog', false),
-		set_config('lock_timeout', $1, false), set_config('tcp_keepalives_idle', '10', false),
-		set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '3', false)`, lockTimeout)
+	_, err = s.conn.Exec(ctx, settled, pgx.QueryExecModeSimpleProtocol)
 	if err != nil {
 		return unknown("prepare the session", err)
 	}

@@ -47,6 +47,25 @@ func (f *fixture) enabled(d *Database) secret.Credential {
 	return next
 }
 
+// TestTwinOpensNoDataToTheAdministrator, whatever createrole_self_grant, which
+// came with PostgreSQL 16, gives to who makes a role. Before, there is no such
+// membership.
+func TestTwinOpensNoDataToTheAdministrator(t *testing.T) {
+	f := newFixture(t)
+	if f.major() >= 16 {
+		f.exec("ALTER ROLE " + quote(f.admin.User) + " SET createrole_self_grant = 'set, inherit'")
+	}
+	twin := f.enabled(f.locked(f.admin))
+	for _, role := range []string{f.app.User, twin.User} {
+		var may bool
+		err := f.super.QueryRow(t.Context(), "SELECT pg_has_role($1, $2, 'USAGE') OR pg_has_role($1, $2, $3)",
+			f.admin.User, role, becoming(f.major())).Scan(&may)
+		if err != nil || may {
+			t.Errorf("%q may act as %q: %v, %v", f.admin.User, role, may, err)
+		}
+	}
+}
+
 func TestTwinWorksAsItsBaseDoes(t *testing.T) {
 	f := newFixture(t)
 	app, database := quote(f.app.User), f.super.Config().Database
