@@ -22,8 +22,10 @@ type Lab struct {
 	PostgresTrustURL string `json:"postgres_trust_url"`
 	PostgresLog      string `json:"postgres_log"` // of the scram server, log_statement=all
 	PostgresCA       string `json:"postgres_ca"`  // PEM file
-	Kubeconfig       string `json:"kubeconfig"`   // file, cluster-admin
-	Namespace        string `json:"namespace"`    // of the demonstration platform
+	// PostgresPrograms is the folder of initdb and postgres for NewServer; empty: Debian's.
+	PostgresPrograms string `json:"postgres_programs,omitempty"`
+	Kubeconfig       string `json:"kubeconfig"` // file, cluster-admin
+	Namespace        string `json:"namespace"`  // of the demonstration platform
 	// Audit is the API server's log of all requests with their bodies; of Secrets
 	// and tokens it tells only that there was a request.
 	Audit string `json:"audit"`

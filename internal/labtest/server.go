@@ -2,7 +2,9 @@ package labtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -26,8 +28,12 @@ type Server struct {
 	owner  *syscall.Credential // whom it runs as
 }
 
-// binaries are where Debian installs PostgreSQL's programs, which the lab needs too.
+// binaries are those that the lab names, or where Debian installs PostgreSQL's
+// programs, which the lab needs too.
 func binaries(t *testing.T) string {
+	if named := Open(t).PostgresPrograms; named != "" {
+		return named
+	}
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if len(found) == 0 {
 		t.Fatal("PostgreSQL's programs are missing, Debian's package postgresql")
@@ -183,7 +189,63 @@ func (s *Server) Place() string { return net.JoinHostPort("127.0.0.1", s.port) }
 func (s *Server) Standby(name string, delay time.Duration) *Server {
 	s.Helper()
 	b := prepare(s.T)
-	b.do("pg_basebackup", "-h", "127.0.0.1", "-p", s.port, "-U", "postgres", "-D", b.folder, "-c", "fast", "-R", "--no-sync")
-	b.start("hot_standby=on", "cluster_name="+name, fmt.Sprintf("recovery_min_apply_delay=%d", delay.Milliseconds()))
+	s.backUp(b)
+	b.Write("standby.signal", "")
+	b.start("hot_standby=on", "cluster_name="+name, fmt.Sprintf("recovery_min_apply_delay=%d", delay.Milliseconds()),
+		fmt.Sprintf("primary_conninfo=host=127.0.0.1 port=%s user=postgres", s.port))
 	return b
+}
+
+// backUp makes b's data folder of the running server's, see "Making a Base Backup
+// Using the Low Level API" in PostgreSQL's manual: pg_basebackup takes no server
+// that is newer than itself, and not every package of PostgreSQL has it.
+func (s *Server) backUp(b *Server) {
+	s.Helper()
+	conn, err := pgx.Connect(s.Context(), s.URL())
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	begin, end := "SELECT pg_backup_start('standby', true)", "SELECT labelfile FROM pg_backup_stop()"
+	if strings.HasPrefix(conn.PgConn().ParameterStatus("server_version"), "14.") {
+		begin, end = "SELECT pg_start_backup('standby', true, false)", "SELECT labelfile FROM pg_stop_backup(false)"
+	}
+	if _, err := conn.Exec(s.Context(), begin); err != nil {
+		s.Fatal(err)
+	}
+	if err := filepath.WalkDir(s.folder, b.copyFrom(s.folder)); err != nil {
+		s.Fatal(err)
+	}
+	var label string
+	if err := conn.QueryRow(s.Context(), end).Scan(&label); err != nil {
+		s.Fatal(err)
+	}
+	b.Write("backup_label", label)
+}
+
+// copyFrom copies what it visits of a data folder in use, without the WAL, which
+// a standby streams. Files come and go meanwhile.
+func (s *Server) copyFrom(folder string) fs.WalkDirFunc {
+	return func(path string, entry fs.DirEntry, err error) error {
+		name := strings.TrimPrefix(path, folder)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case entry.IsDir():
+			to := filepath.Join(s.folder, name)
+			return errors.Join(os.MkdirAll(to, 0o700), os.Chown(to, int(s.owner.Uid), int(s.owner.Gid)))
+		case name == "/postmaster.pid" || strings.HasPrefix(name, "/pg_wal/"):
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err == nil {
+			s.Write(name, string(text))
+		}
+		return err
+	}
 }
