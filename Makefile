@@ -1,4 +1,4 @@
-.PHONY: demo test test-alone test-here act bench scale crash faults mutants fuzz lab lab-down lab-status
+.PHONY: demo test test-alone test-here act versions bench scale crash faults mutants fuzz lab lab-down lab-status
 
 # Where `make lab` writes what the tests need to know.
 LAB := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pgrotate-lab/lab.json
@@ -60,6 +60,11 @@ act: lab
 	cd lab && $(RUN) rest
 	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v -timeout 90m ./act
 	cd lab && $(RUN) up
+
+# The tests of internal/postgres on the versions of PostgreSQL that the lab does not run. It needs npm and the
+# lab's Debian packages, not the lab.
+versions:
+	cd lab && PGROTATE_VERSIONS=1 CGO_ENABLED=0 go test $(LEAN) -count=1 -v -timeout 2h ./versions
 
 # Nothing is lost, in every case: kills and cuts at every request and byte,
 # outages, races, stopped processes, leaks. Hours; `make test` has a part of it.

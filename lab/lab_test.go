@@ -95,6 +95,7 @@ func TestPortsLieBelowTheEphemeralRange(t *testing.T) {
 	ports := []int{
 		site.Etcd, site.EtcdPeer, site.APIServer, site.ControllerManager, site.Scheduler, site.Kubelet,
 		site.KubeletHealth, site.ContainerdStream, site.Postgres, site.PostgresTrust, site.PostgresPod, site.GitHub,
+		site.PostgresVersion, site.PostgresVersionTrust,
 	}
 	slices.Sort(ports)
 	if len(slices.Compact(slices.Clone(ports))) != len(ports) {

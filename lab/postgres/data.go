@@ -86,7 +86,7 @@ func (s Server) makeFolder(as *syscall.Credential) error {
 }
 
 func (s Server) initdb(ctx context.Context, as *syscall.Credential) error {
-	cmd := exec.CommandContext(ctx, Programs+"/initdb", "--pgdata", s.data(), "--username=postgres",
+	cmd := exec.CommandContext(ctx, s.program("initdb"), "--pgdata", s.data(), "--username=postgres",
 		"--auth=scram-sha-256", "--pwfile="+s.passwordFile(), "--encoding=UTF8", "--no-locale", "--no-sync")
 	cmd.Dir = s.Folder
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as, Pdeathsig: syscall.SIGKILL} // no writer is left behind

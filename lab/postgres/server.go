@@ -1,8 +1,9 @@
-// Package postgres runs PostgreSQL servers from Debian's package as an
+// Package postgres runs PostgreSQL servers, Debian's or another, as an
 // unprivileged user, on 127.0.0.1 only.
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,12 +46,13 @@ type Server struct {
 	Port      int            // required
 	HBA       string         // required
 	Authority *pki.Authority // required; signs the server's certificate
+	Programs  string         // folder of its programs; empty: Debian's
 }
 
 func (s Server) process(as *syscall.Credential) process.Process {
 	return process.Process{
 		Name: s.Name, Folder: s.Folder, Dir: s.data(), As: as, Ports: []int{s.Port},
-		Args: []string{Programs + "/postgres", "-D", s.data()},
+		Args: []string{s.program("postgres"), "-D", s.data()},
 		Quit: syscall.SIGINT, // a fast shutdown, which waits for no client
 	}
 }
@@ -122,6 +124,10 @@ func (s Server) URL() (string, error) {
 }
 
 func (s Server) group() cgroup.Group { return cgroup.Group("/pgrotate-lab-" + s.Name) }
+
+func (s Server) program(name string) string {
+	return filepath.Join(cmp.Or(s.Programs, Programs), name)
+}
 
 func (s Server) data() string { return filepath.Join(s.Folder, "data") }
 

@@ -27,6 +27,9 @@ const (
 	PostgresPod       = 25434 // the forwarder in pod postgres-0
 	GitHub            = 25480
 	FakeNodes         = 25251
+	// The servers of lab/versions, of one version at a time.
+	PostgresVersion      = 25435
+	PostgresVersionTrust = 25436
 )
 
 // Site is one lab on one machine.
