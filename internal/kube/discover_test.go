@@ -78,7 +78,7 @@ func TestWorkloadsNeedsRights(t *testing.T) {
 	}
 	cronJobs := `{"apiGroups":["batch"],"resources":["cronjobs"],"verbs":["list"]}`
 	all := []string{cronJobs, list("deployments"), list("statefulsets"), list("daemonsets"), core("pods", `"list","watch","delete"`), core("pods/log", `"get"`), core("pods/exec", `"create","get"`)}
-	texts := []string{"list cronjobs", "list deployments", "list statefulsets", "list daemonsets", "list pods", "may not get pods/log", "may not create pods/exec"}
+	texts := []string{"list cronjobs", "list deployments", "list statefulsets", "list daemonsets", "list pods", "may not get pods/log", "may not create or get pods/exec"}
 	hints := []string{`["cronjobs"]`, `["deployments"]`, `["statefulsets"]`, `["daemonsets"]`, `["pods"]`, `["pods/log"]`, `["pods/exec"]`}
 	o := options(func(o *Options) { o.LogLines, o.HealthCommand = 1, []string{"/health"} })
 
