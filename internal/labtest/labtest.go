@@ -54,6 +54,17 @@ func Open(t testing.TB) Lab {
 	return lab
 }
 
+// Own is Open for tests that need what the lab itself runs beside its API server:
+// it skips the test where the lab is on somebody else's cluster.
+func Own(t testing.TB) Lab {
+	t.Helper()
+	lab := Open(t)
+	if lab.Audit == "" {
+		t.Skip("needs the lab's own cluster")
+	}
+	return lab
+}
+
 // Platform waits until no other test, in whatever process, works on the lab's
 // platform, and keeps the others away until t ends. Every test that restarts its
 // workloads, changes its Secret or role, or expects it to be at rest calls it.

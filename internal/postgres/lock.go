@@ -82,8 +82,8 @@ func lockKey(base string) int64 {
 
 // identity tells this server and lock apart from others.
 func (s *session) identity(ctx context.Context) (system, database string, err error) {
-	if err := s.row(ctx, "SELECT current_database()::text", nil, &database); err != nil {
-		return "", "", s.failed("ask which database the lock is in", err)
+	if database, err = s.database(ctx); err != nil {
+		return "", "", err
 	}
 	err = s.row(ctx, "SELECT system_identifier::text FROM pg_control_system()", nil, &system)
 	if err != nil && !hasCode(err, codeNoPrivilege) {

@@ -1,6 +1,7 @@
 package rotation_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,7 +67,11 @@ func TestNothingIsToldBesideWhereNothingIsDue(t *testing.T) {
 		w.run(rotate)
 		w.policy.MinimumAge, w.calls = time.Hour, nil
 		w.script["2 Lock.Acquire 1"] = refuse
-		w.run(rotate)
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusRefused, 2)
+		if !slices.Contains(w.calls, "2 Lock.Acquire 1") {
+			t.Errorf("the lock was not asked for: %q", w.calls)
+		}
 		for _, call := range w.calls {
 			if strings.Contains(call, "Plan") {
 				t.Errorf("%s was asked", call)

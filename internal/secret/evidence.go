@@ -34,7 +34,7 @@ type Proof struct {
 }
 
 // Witness adds to proofs what others have seen of the pods: it returns as many, in
-// the same order, and nil where it knows of none.
+// the same order, those unchanged of which nothing was seen.
 type Witness func(ctx context.Context, pods []Proof) []Proof
 
 // Readiness counts the pods of one owner.

@@ -40,21 +40,12 @@ func pods() int32 {
 // start makes a bench on fake nodes and builds the program.
 func start(b *testing.B) (bench *Bench, path string) {
 	b.Helper()
-	fake, err := fakenode.Start(context.WithoutCancel(b.Context()), own(b).Kubeconfig, nodes, nil)
+	fake, err := fakenode.Start(context.WithoutCancel(b.Context()), labtest.Own(b).Kubeconfig, nodes, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { check(b, fake.Close()) })
 	return platform(b, pods())
-}
-
-// own is the lab, where it has a cluster of its own.
-func own(t testing.TB) labtest.Lab {
-	lab := labtest.Open(t)
-	if lab.Audit == "" {
-		t.Skip("needs the lab's own cluster")
-	}
-	return lab
 }
 
 // platform makes a bench whose workloads have so many pods, and builds the program.
@@ -64,7 +55,7 @@ func platform(t testing.TB, pods int32) (bench *Bench, path string) {
 	t.Cleanup(stop)
 	path, err := program.Build(ctx, "../..", t.TempDir())
 	check(t, err)
-	bench, err = NewBench(ctx, own(t), t.TempDir(), pods)
+	bench, err = NewBench(ctx, labtest.Own(t), t.TempDir(), pods)
 	t.Cleanup(func() { check(t, bench.Close()) })
 	check(t, err)
 	return bench, path

@@ -22,9 +22,6 @@ import (
 // TestVersions runs the tests of internal/postgres on each version, with two
 // servers like the lab's. It needs no lab, and none of the tests may be skipped.
 func TestVersions(t *testing.T) {
-	if os.Getenv("PGROTATE_VERSIONS") == "" {
-		t.Skip("takes some minutes: run `make versions`")
-	}
 	t.Chdir("..") // where the sources are
 	s, err := site.New()
 	check(t, err)
