@@ -59,8 +59,9 @@ type suite struct {
 	resting sync.Mutex
 	atRest  map[kind][]proxy.Request // of rotations that met no fault
 
-	mu   sync.Mutex
-	free map[kind][]*Bench // nobody works on them, and no case has failed there
+	mu     sync.Mutex
+	free   map[kind][]*Bench // nobody works on them, and no case has failed there
+	failed []string          // a line for each case
 }
 
 // kind is what a bench is used for: its first rotations are of one mode.
@@ -72,6 +73,7 @@ type kind struct {
 func newSuite(t *testing.T) *suite {
 	s := &suite{t: t, lab: labtest.Open(t), folder: t.TempDir(), whole: os.Getenv("PGROTATE_CRASH") == "whole", only: os.Getenv("PGROTATE_CASE"),
 		atRest: map[kind][]proxy.Request{}, free: map[kind][]*Bench{}}
+	t.Cleanup(s.tellFailed)
 	var err error
 	if s.program, err = program.Build(t.Context(), "../..", s.folder); err != nil {
 		t.Fatal(err)
@@ -176,6 +178,7 @@ func spread[C fmt.Stringer](s *suite, t *testing.T, k kind, cases []C, try func(
 				f.add(o)
 				if o.err != nil {
 					t.Errorf("%v\nagain: PGROTATE_CASE=%q go test -count=1 -run %s ./crash\n%s", o.err, c, t.Name(), o.said)
+					s.fail(c, o.err)
 					f.leaked(t, b)
 					b = s.borrow(t, k)
 				}
@@ -188,6 +191,19 @@ func spread[C fmt.Stringer](s *suite, t *testing.T, k kind, cases []C, try func(
 	}
 	wg.Wait()
 	return f
+}
+
+func (s *suite) fail(c fmt.Stringer, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = append(s.failed, fmt.Sprintf("failed: %s: %q", c, err))
+}
+
+// tellFailed names the failed cases again after all output.
+func (s *suite) tellFailed() {
+	for _, line := range s.failed {
+		fmt.Fprintln(os.Stdout, line)
+	}
 }
 
 // outcome is what came of one case.
