@@ -46,6 +46,7 @@ type targets struct {
 	health   *kube.Health // nil: nothing is asked for
 	database *postgres.Database
 	secrets  []rotation.Copy
+	nameless []string // of the secrets: no user name goes with them
 }
 
 // connect makes the clients. It sends nothing; what is wrong with an input is
@@ -99,7 +100,7 @@ func (p *program) connectGitHub(in *inputs, t *targets) {
 	c := p.config
 	wanted, err := github.ParseTargets(c.GitHubSecrets, c.Repository)
 	in.blame("github-secrets", err)
-	p.namesBeside(in, wanted)
+	t.nameless = p.namesBeside(in, wanted)
 	if len(wanted) == 0 || c.GitHubToken.IsZero() {
 		return
 	}
@@ -120,13 +121,17 @@ func (p *program) connectGitHub(in *inputs, t *targets) {
 	}
 }
 
-// namesBeside refuses secrets that would keep the former user name when the
-// strategy switches users, and tells which ones a job can read torn.
-func (p *program) namesBeside(in *inputs, wanted []github.Target) {
-	if p.config.Strategy != rotation.Alternate || p.config.Command == "resume" {
-		return // what is open was begun with inputs that were checked
-	}
+// namesBeside returns the secrets that would keep the former user name where it
+// changes. It refuses them when the strategy switches users, and tells which ones
+// a job can read torn.
+func (p *program) namesBeside(in *inputs, wanted []github.Target) (unnamed []string) {
 	nameless, pairs := github.Unnamed(wanted)
+	for _, target := range nameless {
+		unnamed = append(unnamed, target.String())
+	}
+	if p.config.Strategy != rotation.Alternate || p.config.Command == "resume" {
+		return unnamed // what is open was begun with inputs that were checked
+	}
 	for _, target := range nameless {
 		in.wrong("github-secrets", "add a secret with the property `username` in the same place, or let one secret hold the `url`; or use `strategy: in-place`",
 			"secret %q takes the %s without the user name, which `strategy: alternate` changes", target, target.Property)
@@ -134,6 +139,7 @@ func (p *program) namesBeside(in *inputs, wanted []github.Target) {
 	for _, target := range pairs {
 		p.config.Notes = append(p.config.Notes, fmt.Sprintf("GitHub secret %s and the user name beside it are written one after the other: a job that starts between has the password of the other user. One secret with the property `url` cannot be read torn", target))
 	}
+	return unnamed
 }
 
 // onlyKey returns the key of the served Secret whose bytes a url, dsn or
@@ -165,7 +171,7 @@ func (p *program) wire(ctx context.Context, in *inputs) wired {
 		Mode: rotation.Mode(c.Mode), Strategy: c.Strategy,
 		Lock: t.database, Database: t.database, Lockout: t.database, Twins: t.database, Retirement: t.database,
 		Journal: t.cluster.Journal(c.Secret), Served: t.served,
-		RemoteCopies: t.secrets, Role: c.Role, AlternateRole: c.AlternateRole,
+		RemoteCopies: t.secrets, Nameless: t.nameless, Role: c.Role, AlternateRole: c.AlternateRole,
 		Keep: p.keeper.Keep, Generate: func() secret.Value { return p.keeper.Generate(c.PasswordLength) },
 		NewID: newID, Now: time.Now, Observe: p.console.Observe, Announce: p.announce,
 		Request: rotation.Request{ID: p.getenv("GITHUB_RUN_ID"), Owner: runURL(p.getenv), Reason: c.Reason, Only: p.only},

@@ -89,8 +89,11 @@ func (r *run) preflight(ctx context.Context) (string, error) {
 // in an emergency, too: it can go on in place. A rollback serves the name again
 // that they have.
 func (r *run) unnamed() error {
-	if r.command == rollback || !r.alternates() {
+	switch {
+	case !r.alternates():
 		return nil
+	case r.command == rollback:
+		return r.nameless()
 	}
 	var errs []error
 	for _, target := range r.Workloads {
@@ -98,6 +101,15 @@ func (r *run) unnamed() error {
 			errs = append(errs, &failure{class: Refused, text: fmt.Sprintf("serve another user to %s: container %s takes the password without the user name", target, strings.Join(containers, ", ")),
 				hint: "have it read the user name from the Secret, too, by a key that is mapped to `username`, or both as a `url` or `dsn`; or use `strategy: in-place`"})
 		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *run) nameless() error {
+	var errs []error
+	for _, target := range r.Nameless {
+		errs = append(errs, &failure{class: Refused, text: fmt.Sprintf("serve another user again: secret %q takes the password without the user name", target),
+			hint: "add a secret with the property `username` in the same place to `github-secrets`, or let one secret hold the `url`"})
 	}
 	return errors.Join(errs...)
 }

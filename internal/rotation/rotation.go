@@ -78,6 +78,10 @@ type Rotation struct {
 	// Undiscovered is why Workloads is not complete. It ends a run before the
 	// first write, together with everything else that the preflight finds.
 	Undiscovered error
+	// Nameless are the RemoteCopies that take the password where none takes the
+	// user name: a rollback that changes it refuses them, as the inputs of a
+	// rotation are refused.
+	Nameless []string
 	// Role is the role to rotate, also where its twin is served; empty: the user
 	// that is served, or the one that this is the twin of.
 	Role string
