@@ -60,9 +60,15 @@ const (
 type Proxy struct {
 	// Observe is called with each request before it is passed on; nil: nobody observes.
 	Observe func(Request)
+	// From is called with each request since the next Begin, until it says yes to
+	// one: that one is the first to be numbered and to meet a fault. nil: the first
+	// of all.
+	From func(Request) bool
 
 	mu      sync.Mutex
 	seen    []Request
+	from    func(Request) bool
+	first   int // of those seen that counts, -1 before from says yes
 	count   map[string]int
 	fault   *Fault
 	reached chan struct{}
@@ -85,12 +91,16 @@ func New() *Proxy {
 func (p *Proxy) Begin(fault *Fault) (reached <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.seen, p.count, p.gone = nil, map[string]int{}, map[string]Effect{}
+	p.seen, p.first, p.count, p.gone = nil, 0, map[string]int{}, map[string]Effect{}
+	if p.from = p.From; p.from != nil {
+		p.first = -1
+	}
 	p.fault, p.reached, p.over = fault, make(chan struct{}), make(chan struct{})
 	return p.reached
 }
 
-// End lets go whatever waits in a hole, and returns the requests since Begin.
+// End lets go whatever waits in a hole, and returns the requests since Begin,
+// those before From left out.
 func (p *Proxy) End() []Request {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -100,7 +110,10 @@ func (p *Proxy) End() []Request {
 		close(p.over)
 	}
 	p.fault = nil
-	return slices.Clone(p.seen)
+	if p.first < 0 {
+		return nil
+	}
+	return slices.Clone(p.seen[p.first:])
 }
 
 // Close ends all listeners and connections.
@@ -124,11 +137,10 @@ type meeting struct {
 // note names and numbers a request, and tells what it meets.
 func (p *Proxy) note(server, kind string) meeting {
 	p.mu.Lock()
-	p.count[server+" "+kind]++
-	r := Request{Number: len(p.seen) + 1, Server: server, Kind: kind, Nth: p.count[server+" "+kind]}
+	r := p.number(Request{Server: server, Kind: kind})
 	p.seen = append(p.seen, r)
-	m := meeting{answered: p.noteAnswer(r.Number - 1), gone: p.gone[server], over: p.over}
-	if p.fault != nil && p.fault.Name == r.Name() {
+	m := meeting{answered: p.noteAnswer(len(p.seen) - 1), gone: p.gone[server], over: p.over}
+	if p.fault != nil && p.first >= 0 && p.fault.Name == r.Name() {
 		m.fault = p.fault
 		if m.fault.Effect == Reset || m.fault.Effect == Hole {
 			p.gone[server] = m.fault.Effect
@@ -141,6 +153,16 @@ func (p *Proxy) note(server, kind string) meeting {
 		observe(r)
 	}
 	return m
+}
+
+// number counts a request, from the first that counts.
+func (p *Proxy) number(r Request) Request {
+	if p.first < 0 && p.from(r) {
+		p.first, p.count = len(p.seen), map[string]int{}
+	}
+	p.count[r.Server+" "+r.Kind]++
+	r.Number, r.Nth = len(p.seen)-max(0, p.first)+1, p.count[r.Server+" "+r.Kind]
+	return r
 }
 
 // noteAnswer returns a function that notes the length of a request's answer.

@@ -137,6 +137,21 @@ func TestAHoleAnswersNobodyUntilTheEnd(t *testing.T) {
 	}
 }
 
+func TestCountingBeginsWithARequest(t *testing.T) {
+	p, address, _ := before(t)
+	p.From = func(r Request) bool { return r.Kind == "GET /b" }
+	reached := p.Begin(&Fault{Name: "web GET /a #1", Moment: Before, Effect: Hang})
+	for i, path := range []string{"/a", "/b", "/a"} {
+		if _, err := get(address + path); (err != nil) != (i == 2) {
+			t.Errorf("request %d ended with %v", i, err)
+		}
+	}
+	<-reached
+	if all := p.End(); len(all) != 2 || all[0].Name() != "web GET /b #1" || all[1].Number != 2 {
+		t.Errorf("these were counted: %v", all)
+	}
+}
+
 func TestStatementsAreNamedWithoutValues(t *testing.T) {
 	for text, want := range map[string]string{
 		"ALTER ROLE \"x\" PASSWORD 'SCRAM-SHA-256$4096:salt'\x00": "ALTER ROLE",
