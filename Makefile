@@ -3,8 +3,8 @@
 # Where `make lab` writes what the tests need to know.
 LAB := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pgrotate-lab/lab.json
 
-# As the lab builds Kubernetes: what its own programs share with it is compiled once.
-LEAN := -gcflags=all=-dwarf=false
+# As the Dockerfile builds the program, and the lab Kubernetes: what they share is compiled once.
+LEAN := -trimpath -gcflags=all=-dwarf=false
 RUN := CGO_ENABLED=0 go run $(LEAN) .
 
 # A real rotation, shown from before to after. KEEP=1 leaves the lab running.

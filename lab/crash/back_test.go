@@ -53,7 +53,7 @@ func (s *suite) killedBack(t *testing.T, m mode) {
 // rotation; one resume ends it.
 func (s *suite) undo(t *testing.T) {
 	rollback := mode{name: "rollback", inputs: map[string]string{"INPUT_COMMAND": "rollback"}}
-	f := spread(s, t, kind{rollback.name, true}, part(s, moments(rollback, s.undisturbed(t, rollback, true)), 5, at.wrote), func(b *Bench, c at) outcome {
+	f := spread(s, t, kind{rollback.name, true}, part(s, moments(rollback, s.undisturbed(t, rollback, true)), 5, func(at) bool { return false }), func(b *Bench, c at) outcome {
 		if o := rotated(b, at{mode: modes()[0]}); o.err != nil {
 			return o
 		}

@@ -39,7 +39,7 @@ func (c at) writes() bool {
 func (s *suite) kill(t *testing.T) {
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
-			cases := part(s, moments(m, s.undisturbed(t, m, true)), 20, at.wrote)
+			cases := part(s, moments(m, s.undisturbed(t, m, true)), 15, at.wrote)
 			f := spread(s, t, kind{m.name, true}, cases, func(b *Bench, c at) outcome {
 				if o := killed(b, c); !o.unreached || o.err != nil {
 					return o

@@ -45,7 +45,7 @@ func (b Builder) Start(ctx context.Context) error {
 	if err := os.MkdirAll(b.Folder, 0o700); err != nil {
 		return fmt.Errorf("make the folder of the images: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", b.Folder+"/", "./pod/...")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-gcflags=all=-dwarf=false", "-ldflags=-s -w", "-o", b.Folder+"/", "./pod/...")
 	cmd.Dir = b.Source
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // no writer is left behind

@@ -31,7 +31,7 @@ func (k Kubernetes) Start(ctx context.Context) error {
 		return fmt.Errorf("make the folder of the build: %w", err)
 	}
 	program := filepath.Join(begun, "kubernetes")
-	cmd := exec.CommandContext(ctx, "go", "build", "-gcflags", "all=-dwarf=false", "-ldflags", ldflags(), "-o", program, ".")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-gcflags=all=-dwarf=false", "-ldflags", ldflags(), "-o", program, ".")
 	cmd.Dir = filepath.Join(k.Site.Source, "kubernetes")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // no writer is left behind
