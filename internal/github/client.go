@@ -41,6 +41,7 @@ type Client struct {
 	// GitHub says so.
 	// https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api
 	turn chan struct{}
+	keys *keyring
 }
 
 // New returns a client, without asking GitHub anything. An address that would
@@ -60,7 +61,7 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fail(refused, "", "reach GitHub: the API's address cannot be used")
 	}
-	return &Client{api: api, installation: strings.HasPrefix(token, "ghs_"), turn: make(chan struct{}, 1)}, nil
+	return &Client{api: api, installation: strings.HasPrefix(token, "ghs_"), turn: make(chan struct{}, 1), keys: &keyring{}}, nil
 }
 
 func parseBase(text string) (string, error) {

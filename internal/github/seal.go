@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"net/http"
+	"sync"
 
 	"github.com/google/go-github/v62/github"
 	"golang.org/x/crypto/nacl/box"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
@@ -22,19 +24,49 @@ type publicKey struct {
 	point [32]byte
 }
 
+// keyring holds the public keys of places. Those who ask for the same key at the
+// same time are answered by one request. Safe for concurrent use.
+type keyring struct {
+	asking singleflight.Group
+	known  sync.Map // where secrets are, to *publicKey
+}
+
+// other returns the key of a place: one that is known and is not former, else what
+// ask returns.
+func (k *keyring) other(place string, former *publicKey, ask func() (*publicKey, error)) (*publicKey, error) {
+	if key, known := k.known.Load(place); known && key != former {
+		return key.(*publicKey), nil
+	}
+	key, err, _ := k.asking.Do(place, func() (any, error) {
+		key, err := ask()
+		if err == nil {
+			k.known.Store(place, key)
+		}
+		return key, err
+	})
+	return key.(*publicKey), err
+}
+
 // fetchKey asks for the place's public key, which also proves that the token
-// sees the place.
+// sees the place. It asks anew where s has the one that is known.
 func (s *Secret) fetchKey(ctx context.Context) error {
+	key, err := s.client.keys.other(s.target.path(), s.key, func() (*publicKey, error) { return s.askKey(ctx) })
+	if err == nil {
+		s.key = key
+	}
+	return err
+}
+
+func (s *Secret) askKey(ctx context.Context) (*publicKey, error) {
 	var answer github.PublicKey
 	if _, err := s.client.do(ctx, http.MethodGet, s.target.path()+"/public-key", nil, &answer); err != nil {
-		return s.failed("read the public key of "+s.target.where(), err)
+		return nil, s.failed("read the public key of "+s.target.where(), err)
 	}
 	raw, err := base64.StdEncoding.DecodeString(answer.GetKey())
 	if err != nil || len(raw) != 32 || answer.GetKeyID() == "" {
-		return fail(refused, "check `github-api-url`: another server may have answered", "read the public key of %s: GitHub's answer holds no key of 32 bytes", s.target.where())
+		return nil, fail(refused, "check `github-api-url`: another server may have answered", "read the public key of %s: GitHub's answer holds no key of 32 bytes", s.target.where())
 	}
-	s.key = &publicKey{id: answer.GetKeyID(), point: [32]byte(raw)}
-	return nil
+	return &publicKey{id: answer.GetKeyID(), point: [32]byte(raw)}, nil
 }
 
 // sealed is the body of a PUT. The client library's would leave out an empty
