@@ -25,7 +25,7 @@ var imports = map[string]struct{ ours, theirs []string }{
 	"internal/secret":   {},
 	"internal/postgres": {ours: []string{"internal/secret"}, theirs: []string{"github.com/jackc/pgx/v5", "golang.org/x/text"}},
 	"internal/kube":     {ours: []string{"internal/secret"}, theirs: []string{"k8s.io/client-go", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/klog/v2", "sigs.k8s.io", "github.com/go-logr/logr", "github.com/jackc/pgx/v5"}},
-	"internal/github":   {ours: []string{"internal/secret"}, theirs: []string{"github.com/google/go-github/v62", "golang.org/x/crypto", "github.com/gofri/go-github-ratelimit/v2", "github.com/hashicorp/go-retryablehttp"}},
+	"internal/github":   {ours: []string{"internal/secret"}, theirs: []string{"github.com/google/go-github/v62", "golang.org/x/crypto", "golang.org/x/sync", "github.com/gofri/go-github-ratelimit/v2", "github.com/hashicorp/go-retryablehttp"}},
 }
 
 // testSupport is never linked into the product.

@@ -213,7 +213,9 @@ func (p *program) discover(ctx context.Context, t *targets, r *rotation.Rotation
 	found, err := t.cluster.Workloads(ctx, d, kube.Options{
 		RolloutTimeout: c.RolloutTimeout, LogLines: c.LogLines, PrintLogs: c.PrintLogs, HealthCommand: c.Health, Unhealthy: unhealthy(c.Mode),
 	})
-	r.Undiscovered = err
+	if r.Undiscovered = err; err != nil && c.Mode != string(rotation.Emergency) {
+		return // whether others speak against it is of no interest then
+	}
 	for _, w := range found {
 		r.Workloads = append(r.Workloads, w)
 	}

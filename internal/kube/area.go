@@ -35,7 +35,8 @@ func (a *area) idle() bool {
 	return len(a.secrets) == 0
 }
 
-// workloads finds those of one namespace.
+// workloads finds those of one namespace, also with an error as many as there are.
+// Where it is not known which of them is the database, it finds none.
 func (a *area) workloads(ctx context.Context, o Options) ([]*Workload, error) {
 	if a.list {
 		a.kinds = slices.DeleteFunc(a.kinds, func(k *kind) bool { return !slices.ContainsFunc(a.wanted, func(l listed) bool { return l.kind == k }) })
@@ -50,13 +51,10 @@ func (a *area) workloads(ctx context.Context, o Options) ([]*Workload, error) {
 		func() (err error) { databases, err = a.databases(ctx); return },
 		func() error { return a.watchable(ctx, o) },
 	)
-	if err != nil {
+	if databases == nil {
 		return nil, err
 	}
-	found, err := a.choose(all, living)
-	if err != nil {
-		return nil, err
-	}
+	found, missing := a.choose(all, living)
 	found = append(append(found, schedules...), a.others(all, living)...)
 	shared := &watcher{cluster: a.cluster}
 	for _, w := range found {
@@ -65,7 +63,7 @@ func (a *area) workloads(ctx context.Context, o Options) ([]*Workload, error) {
 			w.aside, w.unnamed = theDatabase(), nil
 		}
 	}
-	return found, nil
+	return found, errors.Join(err, missing)
 }
 
 // every lists all workloads of the kinds that can be restarted.
@@ -137,7 +135,7 @@ func existing(all []*Workload, k *kind) string {
 	return strings.Join(names, ", ")
 }
 
-// databases finds the workloads that run the server itself.
+// databases finds the workloads that run the server itself; nil with an error.
 func (a *area) databases(ctx context.Context) (map[string]bool, error) {
 	found := map[string]bool{}
 	if a.pod != "" {
@@ -149,7 +147,9 @@ func (a *area) databases(ctx context.Context) (map[string]bool, error) {
 	}
 	// A loopback address is what a tunnel shows; it belongs to every pod.
 	if ip, err := netip.ParseAddr(a.address); err == nil && !ip.Unmap().IsLoopback() {
-		return found, a.cluster.ownersOf(ctx, ip.Unmap().String(), found)
+		if err := a.cluster.ownersOf(ctx, ip.Unmap().String(), found); err != nil {
+			return nil, err
+		}
 	}
 	return found, nil
 }

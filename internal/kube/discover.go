@@ -29,7 +29,7 @@ type Discovery struct {
 // and asked for their health. Without a list those that read a Secret and are
 // not restarted are in it too: see Workload.Plan. Class refused: a right is
 // missing in one of the namespaces, or a listed workload is not there or not of
-// a kind that can be restarted. The list is complete or there is none.
+// a kind that can be restarted; what was found all the same is returned with it.
 func (c *Cluster) Workloads(ctx context.Context, d Discovery, o Options) ([]*Workload, error) {
 	areas, err := c.areas(d)
 	if err != nil {
@@ -40,10 +40,8 @@ func (c *Cluster) Workloads(ctx context.Context, d Discovery, o Options) ([]*Wor
 	for i, a := range areas {
 		calls = append(calls, func() (err error) { found[i], err = a.workloads(ctx, o); return err })
 	}
-	if err := atOnce(calls...); err != nil {
-		return nil, err
-	}
-	return slices.Concat(found...), nil
+	err = atOnce(calls...)
+	return slices.Concat(found...), err
 }
 
 // areas sorts a discovery by namespaces, in the order in which they are named.

@@ -21,10 +21,11 @@ type holding struct {
 
 // Break ends the session that holds the lock on base in this database, if it is
 // another run's, and returns when it is gone; whoever waits for the lock gets it
-// then. It does nothing where nobody holds it, or this Database itself. Class
-// "refused": the holder calls itself something else than ApplicationName, or may
-// not be ended. It works from a session of its own.
-func (d *Database) Break(ctx context.Context, base string) error {
+// then. Sessions of the compromised roles that hold the lock, or wait for it, are
+// ended whatever they call themselves. It does nothing where nobody holds it, or
+// this Database itself. Class "refused": the holder calls itself something else
+// than ApplicationName, or may not be ended. It works from a session of its own.
+func (d *Database) Break(ctx context.Context, base string, compromised ...string) error {
 	if err := nameable(base); err != nil {
 		return err
 	}
@@ -36,6 +37,9 @@ func (d *Database) Break(ctx context.Context, base string) error {
 		return err
 	}
 	defer s.close()
+	if err := s.oust(ctx, base, compromised); err != nil {
+		return err
+	}
 	h, err := s.holding(ctx, base)
 	if err != nil || h == nil {
 		return err
@@ -46,20 +50,39 @@ func (d *Database) Break(ctx context.Context, base string) error {
 	return s.evict(ctx, base, *h)
 }
 
+// oust ends the sessions of roles that hold the lock on base or wait for it, and
+// waits until they are gone. Any role that may connect can take a lock.
+func (s *session) oust(ctx context.Context, base string, roles []string) error {
+	_, err := list(ctx, s, pgx.RowTo[bool], `SELECT pg_terminate_backend(a.pid, $3) FROM pg_stat_activity a
+		WHERE a.usename = ANY ($2) AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND `+isLock+`)`,
+		lockKey(base), roles, breakTimeout.Milliseconds())
+	if err == nil {
+		return nil
+	}
+	e := unknown(fmt.Sprintf("end the sessions that keep the lock on role %q from this run", base), err)
+	if hasCode(err, codeNoPrivilege) {
+		e.class, e.hint = refused, s.signalling()
+	}
+	return e
+}
+
 func (d *Database) holds(base string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.held != nil && !d.held.isLost() && d.lock == base
 }
 
-// holding returns who holds the lock on base, nil: nobody. A key of 64 bits is
+// isLock tells the rows l of pg_locks of the lock with key $1. A key of 64 bits is
 // shown in two halves, see https://www.postgresql.org/docs/current/view-pg-locks.html.
+const isLock = `l.locktype = 'advisory' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+	AND (l.classid::bigint << 32 | l.objid::bigint) = $1 AND l.objsubid = 1`
+
+// holding returns who holds the lock on base, nil: nobody.
 func (s *session) holding(ctx context.Context, base string) (*holding, error) {
 	var h holding
 	err := s.row(ctx, `SELECT coalesce(l.pid, 0), coalesce(a.usename, '')::text, coalesce(a.application_name, '')
 		FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
-		WHERE l.locktype = 'advisory' AND l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-		AND (l.classid::bigint << 32 | l.objid::bigint) = $1 AND l.objsubid = 1 LIMIT 1`,
+		WHERE l.granted AND `+isLock+` LIMIT 1`,
 		[]any{lockKey(base)}, &h.pid, &h.user, &h.application)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -183,12 +184,36 @@ func TestBreakAsksWhoHolds(t *testing.T) {
 	if err := f.open(f.admin).Break(t.Context(), f.app.User); err != nil {
 		t.Error(err)
 	}
-	stranger := f.session(f.app, "SET application_name = 'another'")
+	stranger := f.session(f.newRole("stranger", "LOGIN"), "SET application_name = 'another'")
 	if _, err := stranger.Exec(t.Context(), "SELECT pg_advisory_lock($1)", key); err != nil {
 		t.Fatal(err)
 	}
-	err = f.open(f.admin).Break(t.Context(), f.app.User)
+	err = f.open(f.admin).Break(t.Context(), f.app.User, f.app.User)
 	if classOf(err) != "refused" || !strings.Contains(err.Error(), "calls itself \"another\"") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestBreakEndsWhoeverHasTheCompromisedPassword: one who holds the lock and one who
+// waits for it, whatever they call themselves.
+func TestBreakEndsWhoeverHasTheCompromisedPassword(t *testing.T) {
+	f := newFixture(t)
+	f.mayEnd()
+	key, waited := lockKey(f.app.User), make(chan error, 1)
+	holder, next := f.session(f.app, "SET application_name = 'another'"), f.session(f.app)
+	if _, err := holder.Exec(t.Context(), "SELECT pg_advisory_lock($1)", key); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, err := next.Exec(t.Context(), "SELECT pg_advisory_lock($1)", key); waited <- err }()
+	f.waitsFor("SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND (classid::bigint << 32 | objid::bigint) = $1)", key)
+	run := f.open(f.admin)
+	if err := run.Break(t.Context(), f.app.User, f.app.User); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(<-waited, next.Ping(t.Context())); err == nil {
+		t.Error("who waited for the lock goes on")
+	}
+	if _, _, err := run.Acquire(t.Context(), f.app.User, 1e9); err != nil {
+		t.Error(err)
 	}
 }

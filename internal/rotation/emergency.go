@@ -31,10 +31,10 @@ func (r *run) acquire(ctx context.Context, base string) (err error) {
 		if err == nil || ClassOf(err) != Busy {
 			return err
 		}
-		if broken := r.Lockout.Break(ctx, base); broken != nil {
+		if broken := r.Lockout.Break(ctx, base, r.roles.base, r.roles.twin); broken != nil {
 			return errors.Join(err, broken)
 		}
-		r.warn("another run was at it: its session was ended, and it can change nothing more")
+		r.warn("somebody else held the lock, another run by its name: that session was ended, and can change nothing more")
 	}
 	return err
 }
@@ -102,6 +102,16 @@ func within(d time.Duration, do task) task {
 		defer cancel()
 		return do(ctx)
 	}
+}
+
+// undiscovered speaks against a rotation where workloads would be missed. An
+// emergency restarts those that were found, and is left unfinished.
+func (r *run) undiscovered() error {
+	if !r.emergency() || r.Undiscovered == nil {
+		return r.Undiscovered
+	}
+	r.warn(fmt.Sprintf("this will be left unfinished: %v", r.Undiscovered))
+	return nil
 }
 
 // regardless turns what speaks against all but the database, the journal and the

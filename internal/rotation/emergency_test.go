@@ -92,6 +92,20 @@ func TestEmergencyDoesNotWaitForGitHubOrWorkloads(t *testing.T) {
 	})
 }
 
+func TestEmergencyRestartsTheWorkloadsThatWereFound(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		res, _ := w.run(emergency, func(r *rotation.Rotation) { r.Undiscovered = &failed{"refused", "list cronjobs: forbidden"} })
+		expect(t, res, rotation.StatusUnfinished, 3)
+		says(t, res.Err, "list cronjobs")
+		if w.opens(birth) || len(res.Warnings) == 0 || !strings.Contains(res.Warnings[0], "left unfinished: list cronjobs") {
+			t.Errorf("the compromised password opens the door: %v; warnings %q", w.opens(birth), res.Warnings)
+		}
+		res, _ = w.run(resume)
+		expect(t, res, rotation.StatusRotated, 0)
+		w.settled(t, "NewPassword1")
+	})
+}
+
 func TestEmergencyGoesAheadOverADrift(t *testing.T) {
 	for name, drift := range map[string]func(*world){
 		"the password was changed": func(w *world) { w.accepts = w.verifier("evil") },

@@ -49,10 +49,11 @@ type Lockout interface {
 	// permitted too. The warnings name what a new password does not take away
 	// from whoever had the old one.
 	PlanLockout(ctx context.Context, role string) (change string, warnings []string, err error)
-	// Break ends the session of the run that holds the lock on base, and returns
-	// when it is gone. It does nothing where nobody holds the lock. Class Refused:
-	// it may not be ended, or is none of pgrotate's.
-	Break(ctx context.Context, base string) error
+	// Break ends the session of the run that holds the lock on base, and those of
+	// compromised roles that hold it or wait for it, and returns when they are gone.
+	// It does nothing where nobody holds the lock. Class Refused: who holds it may
+	// not be ended, or is none of them.
+	Break(ctx context.Context, base string, compromised ...string) error
 	// Close is Database.Set and makes the role NOLOGIN in the same statement.
 	Close(ctx context.Context, c secret.Credential) (time.Time, error)
 	// Expel ends every session of role, and returns how many it has ended when

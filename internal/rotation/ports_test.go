@@ -158,7 +158,7 @@ func (l lockoutPort) PlanLockout(ctx context.Context, name string) (string, []st
 	return "new verifier", []string{"it owns a function"}, l.p.call(ctx, "Lockout.PlanLockout", func() error { return nil })
 }
 
-func (l lockoutPort) Break(ctx context.Context, base string) error {
+func (l lockoutPort) Break(ctx context.Context, base string, _ ...string) error {
 	return l.p.call(ctx, "Lockout.Break", func() error {
 		if holder := l.p.w.locks[base]; holder != nil {
 			l.p.w.free(holder)

@@ -68,7 +68,7 @@ func (r *run) preflight(ctx context.Context) (string, error) {
 	case r.state.Phase != Idle && !r.repairing:
 		warnings, err := r.planOpen(ctx)
 		r.warn(warnings...)
-		return "the database can be judged", errors.Join(err, r.Undiscovered)
+		return "the database can be judged", errors.Join(err, r.undiscovered())
 	case r.command == rollback:
 		r.fresh = r.state.Previous.Password
 	case r.fresh.IsZero():
@@ -82,7 +82,7 @@ func (r *run) preflight(ctx context.Context) (string, error) {
 	r.keepPlan(lines)
 	warnings, err := told(lines)
 	r.warn(warnings...)
-	return plural(len(lines), "target", "targets") + " checked, nothing speaks against it", errors.Join(r.Undiscovered, r.unnamed(), err, drifted)
+	return plural(len(lines), "target", "targets") + " checked, nothing speaks against it", errors.Join(r.undiscovered(), r.unnamed(), err, drifted)
 }
 
 // unnamed refuses to serve another user name to workloads that do not read it,

@@ -76,7 +76,8 @@ type Rotation struct {
 	// that somebody wrote: a recorded workload that is missing in it is gone.
 	Discovered bool
 	// Undiscovered is why Workloads is not complete. It ends a run before the
-	// first write, together with everything else that the preflight finds.
+	// first write, together with everything else that the preflight finds; an
+	// emergency is left unfinished by it.
 	Undiscovered error
 	// Nameless are the RemoteCopies that take the password where none takes the
 	// user name: a rollback that changes it refuses them, as the inputs of a

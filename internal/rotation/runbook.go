@@ -249,7 +249,7 @@ func (r *run) restartAll(w way) action {
 			return "not needed: the pods never read another password", nil
 		}
 		errs := each(r.Workloads, func(target Workload) error { return r.restart(ctx, target, w) })
-		if err := errors.Join(errs...); err != nil {
+		if err := errors.Join(append(errs, r.Undiscovered)...); err != nil {
 			return "", err
 		}
 		r.measure()
