@@ -246,7 +246,7 @@ func TestWorkloadsOfCopies(t *testing.T) {
 	}
 }
 
-// TestWorkloadsOfCopiesForbidden shows no part of the list.
+// TestWorkloadsOfCopiesForbidden has an error beside what is found elsewhere.
 func TestWorkloadsOfCopiesForbidden(t *testing.T) {
 	home, there := lab(t), lab(t)
 	putDeployment(t, home, "shop", 0, nil)
@@ -260,7 +260,7 @@ func TestWorkloadsOfCopiesForbidden(t *testing.T) {
 		t.Fatal(err)
 	}
 	found, err := c.Workloads(t.Context(), Discovery{Secrets: []string{servedName, there.namespace + "/" + copyName}}, options(nil))
-	if f := wantFailure(t, err, refused, "list deployments"); found != nil || !strings.Contains(f.Hint(), `in namespace "`+there.namespace+`"`) {
+	if f := wantFailure(t, err, refused, "list deployments"); len(found) != 1 || !strings.Contains(f.Hint(), `in namespace "`+there.namespace+`"`) {
 		t.Errorf("found %q, hint %q", stringsOf(found), f.Hint())
 	}
 }

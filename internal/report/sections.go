@@ -115,8 +115,16 @@ func (b builder) came(s rotation.StepResult) string {
 
 func (b builder) workloads() section {
 	return table(b, "Workloads", []string{"Workload", "Result", "Time", "Detail"}, failuresFirst(b.Workloads), func(t rotation.Target) row {
-		return row{b.cell(code, t.Name), b.restarted(t), b.cell(number, span(t.Elapsed)), b.detail(t)}
+		return row{b.cell(code, t.Name), b.restarted(t), b.cell(number, span(t.Elapsed)), b.restart(t)}
 	})
+}
+
+// restart tells how many pods carry the mark of the rotation, or what went wrong.
+func (b builder) restart(t rotation.Target) cell {
+	if n := len(t.Pods); t.Err == nil && n > 0 {
+		return b.cell(prose, count(n, "new pod", "new pods"))
+	}
+	return b.detail(t)
 }
 
 func (b builder) restarted(t rotation.Target) cell {
