@@ -9,9 +9,10 @@ import (
 
 // Told is what the program's JSON report tells of its time.
 type Told struct {
-	Total   time.Duration
-	Slowest time.Duration // rollout
-	Window  time.Duration // in which logins were refused; zero: not known
+	Total     time.Duration
+	Preflight time.Duration
+	Slowest   time.Duration // rollout
+	Window    time.Duration // in which logins were refused; zero: not known
 }
 
 // ReadReport reads the file that the program was told to write.
@@ -23,6 +24,10 @@ func ReadReport(path string) (Told, error) {
 	var r struct {
 		ElapsedMS int64 `json:"elapsed_ms"`
 		WindowMS  int64 `json:"refused_window_ms"`
+		Steps     []struct {
+			Name      string `json:"name"`
+			ElapsedMS int64  `json:"elapsed_ms"`
+		} `json:"steps"`
 		Workloads []struct {
 			ElapsedMS int64 `json:"elapsed_ms"`
 		} `json:"workloads"`
@@ -31,6 +36,11 @@ func ReadReport(path string) (Told, error) {
 		return Told{}, fmt.Errorf("read the report: %w", err)
 	}
 	told := Told{Total: milliseconds(r.ElapsedMS), Window: milliseconds(r.WindowMS)}
+	for _, s := range r.Steps {
+		if s.Name == "preflight" {
+			told.Preflight = milliseconds(s.ElapsedMS)
+		}
+	}
 	for _, w := range r.Workloads {
 		told.Slowest = max(told.Slowest, milliseconds(w.ElapsedMS))
 	}

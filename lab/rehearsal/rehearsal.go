@@ -146,7 +146,7 @@ func (r Rehearsal) measure(ctx context.Context, path string, memory int64, refus
 	if err != nil {
 		return Figures{}, err
 	}
-	f := Figures{Total: told.Total, Slowest: told.Slowest, Window: told.Window, Refused: len(refused), Seen: labtest.Window(refused), Memory: memory}
+	f := Figures{Total: told.Total, Preflight: told.Preflight, Slowest: told.Slowest, Window: told.Window, Refused: len(refused), Seen: labtest.Window(refused), Memory: memory}
 	f.Image, err = compressed(path)
 	return f, err
 }

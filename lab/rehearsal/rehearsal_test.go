@@ -19,6 +19,9 @@ func TestRotatesThePlatform(t *testing.T) {
 		t.Fatal(err)
 	}
 	fmt.Fprint(os.Stdout, figures)
+	if figures.Preflight == 0 || figures.Slowest == 0 {
+		t.Errorf("the report tells no time of the preflight or of the rollouts: %+v", figures)
+	}
 	if figures.Memory == 0 || figures.Memory > 60<<20 {
 		t.Errorf("peak memory is %d bytes", figures.Memory)
 	}
