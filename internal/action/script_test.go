@@ -68,6 +68,9 @@ func TestInputs(t *testing.T) {
 //	label NAME=VALUE               put a label on the served Secret
 //	aged DURATION                  the served Secret was rotated so long ago
 //	github METHOD STATUS [TIMES]   GitHub answers so from now on, or so many times
+//	share NAME REPOSITORY...       make a secret of the organization acme for these repositories
+//	shared NAME REPOSITORY...      exactly these may use it
+//	on-github PLACE NAME           the secret there holds the served password
 //	limited METHOD STATUS SECONDS TIMES GitHub answers so often that there were too many requests, and for how long
 //	trust                          move to the server that asks nobody for a password
 //	pod                            move to a server that runs in the pod postgres-0 of the namespace, on the node with the address $NODE
@@ -125,6 +128,7 @@ func scenarioCommands() map[string]func(*testscript.TestScript, bool, []string) 
 		"exits": exits, "deploy": deploy, "reads": reads, "alter": alter, "remember": remember, "unchanged": judged((*platform).unchanged), "restored": judged((*platform).restored),
 		"consistent": judged((*platform).consistent), "accepts": login(true), "refuses": login(false), "serves": serves, "ready": ready, "alone": alone, "mark": mark,
 		"secret": addKey, "copy": makeCopy, "label": label, "aged": aged, "github": fault, "asked": asked, "limited": limited, "trust": trust, "pod": pod, "standby": standby, "replay": replay, "replayed": judged((*platform).replayed), "account": account, "killed": killed, "held": held, "released": released, "together": together,
+		"share": share, "shared": sharedWith, "on-github": onGitHub,
 		"inputs": several, "state": handOver, "url-follows": urlFollows, "session": openSession, "alive": alive,
 	}
 }
