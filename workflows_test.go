@@ -258,7 +258,9 @@ func fieldsPassed(caller job) map[string]bool {
 	fields := map[string]bool{}
 	for input, value := range caller.With {
 		for _, match := range ofTarget.FindAllStringSubmatch(value, -1) {
-			fields[match[1]] = match[1] == input || match[1] == byOtherNames[input]
+			if match[1] == input || match[1] == byOtherNames[input] {
+				fields[match[1]] = true
+			}
 		}
 	}
 	return fields
