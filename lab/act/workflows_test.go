@@ -38,14 +38,14 @@ func quickStart(t *testing.T, b *bench) {
 	secrets := b.secrets(t, p)
 	secrets["ADMIN_DATABASE_URL"] = encrypted(t, p.AdminURL())
 
-	plan := b.repository(t, map[string]string{workflows + "rotate.yml": workflow})
-	log, success := b.run(t, p, Call{Repository: plan, Workflow: "rotate.yml", Event: "workflow_dispatch", Secrets: secrets})
+	plan := b.repository(t, map[string]string{workflows + "password.yml": workflow})
+	log, success := b.run(t, p, Call{Repository: plan, Workflow: "password.yml", Event: "workflow_dispatch", Secrets: secrets})
 	ended(t, log, success, true, "Planned")
 	want(t, log, "rotate", "status", "planned")
 	check(t, p.Unchanged(before))
 
-	rotate := b.repository(t, map[string]string{workflows + "rotate.yml": strings.Replace(workflow, "command: plan", "command: rotate", 1)})
-	log, success = b.run(t, p, Call{Repository: rotate, Workflow: "rotate.yml", Event: "workflow_dispatch", Secrets: secrets})
+	rotate := b.repository(t, map[string]string{workflows + "password.yml": strings.Replace(workflow, "command: plan", "command: rotate", 1)})
+	log, success = b.run(t, p, Call{Repository: rotate, Workflow: "password.yml", Event: "workflow_dispatch", Secrets: secrets})
 	ended(t, log, success, true, "Rotated")
 	want(t, log, "rotate", "status", "rotated")
 	now, err := p.Look()
