@@ -45,10 +45,14 @@ type job struct {
 	Outputs     map[string]string `json:"outputs"`
 	Timeout     any               `json:"timeout-minutes"`
 	Permissions *map[string]any   `json:"permissions"`
-	Steps       []struct {
-		Uses string         `json:"uses"`
-		With map[string]any `json:"with"`
-	} `json:"steps"`
+	Steps       []step            `json:"steps"`
+}
+
+type step struct {
+	ID   string            `json:"id"`
+	Uses string            `json:"uses"`
+	With map[string]any    `json:"with"`
+	Env  map[string]string `json:"env"`
 }
 
 const workflows = ".github/workflows/"
@@ -111,8 +115,7 @@ func TestTheReusableWorkflowHandsOnEveryOutputOfTheAction(t *testing.T) {
 	}
 }
 
-// target is a line of .github/rotation-targets.json. The names of the optional
-// ones are those of the action's inputs.
+// target is a line of .github/rotation-targets.json.
 type target struct {
 	Name        string `json:"name"`
 	Environment string `json:"environment"`
@@ -120,32 +123,86 @@ type target struct {
 	Secret      string `json:"secret"`
 	Role        string `json:"role"`
 	Schedule    string `json:"schedule"`
-
-	Strategy      string `json:"strategy"`
-	PostgresPod   string `json:"postgres-pod"`
-	Keys          string `json:"kubernetes-secret-keys"`
-	Copies        string `json:"kubernetes-secret-copies"`
-	Workloads     string `json:"workloads"`
-	Health        string `json:"health-command"`
-	GitHubSecrets string `json:"github-secrets"`
-	RunsOn        string `json:"runs-on"`
 }
 
 func readTargets(t *testing.T) []target {
 	t.Helper()
+	var file struct {
+		Targets []map[string]string `json:"targets"`
+	}
 	text, err := os.ReadFile(".github/rotation-targets.json")
 	if err != nil {
 		t.Fatal(err)
-	}
-	var file struct {
-		Targets []target `json:"targets"`
 	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&file); err != nil {
 		t.Fatalf("rotation-targets.json: %v", err)
 	}
-	return file.Targets
+	fields := targetFields(t)
+	var targets []target
+	for _, one := range file.Targets {
+		for name := range one {
+			if !slices.Contains(fields, name) {
+				t.Errorf("target %q: %q is no field", one["name"], name)
+			}
+		}
+		targets = append(targets, target{one["name"], one["environment"], one["namespace"], one["secret"], one["role"], one["schedule"]})
+	}
+	return targets
+}
+
+// ofTheRun are the inputs of rotate.yml that no target has, and why.
+var ofTheRun = map[string]string{
+	"command": "each job has its own", "mode": "the button's", "reason": "of this run",
+	"minimum-age": "the schedule's", "maximum-age": "the schedule's",
+	"on-drift": "whoever repairs has looked first", "job-summary": "the next action stands there",
+}
+
+// byOtherNames are the fields of a target that are called otherwise than the input.
+var byOtherNames = map[string]string{"kubernetes-secret": "secret", "postgres-role": "role"}
+
+// targetFields are the fields that a target may have.
+func targetFields(t *testing.T) []string {
+	t.Helper()
+	fields := []string{"name", "schedule"}
+	for input := range readWorkflow(t, workflows+"rotate.yml").On.Call.Inputs {
+		switch field := byOtherNames[input]; {
+		case ofTheRun[input] != "":
+		case field != "":
+			fields = append(fields, field)
+		default:
+			fields = append(fields, input)
+		}
+	}
+	slices.Sort(fields)
+	return fields
+}
+
+// What is no field is refused by name, so that a slip is not a setting that is missing.
+func TestTheFieldsOfATargetAreKnown(t *testing.T) {
+	want := targetFields(t)
+	for file, job := range map[string]string{"rotate-scheduled.yml": "targets", "rotate-emergency.yml": "target"} {
+		steps := readWorkflow(t, workflows+file).Jobs[job].Steps
+		read := steps[slices.IndexFunc(steps, func(s step) bool { return s.ID == "read" })]
+		got := slices.Sorted(slices.Values(strings.Fields(read.Env["REQUIRED"] + " " + read.Env["OPTIONAL"])))
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("fields of a target (-) and those that %s knows (+):\n%s", file, diff)
+		}
+	}
+	text, err := os.ReadFile("docs/targets.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	for _, row := range regexp.MustCompile("(?m)^\\| (`.*?) \\|").FindAllSubmatch(text, -1) {
+		for _, name := range regexp.MustCompile("`([a-z-]+)`").FindAllSubmatch(row[1], -1) {
+			told = append(told, string(name[1]))
+		}
+	}
+	if diff := cmp.Diff(want, slices.Sorted(slices.Values(told))); diff != "" {
+		t.Errorf("fields of a target (-) and those of docs/targets.md (+):\n%s", diff)
+	}
 }
 
 func TestTheTargetsAreComplete(t *testing.T) {
@@ -181,27 +238,32 @@ var ofTarget = regexp.MustCompile(`(?:matrix\.target|with\))\.([a-z-]+)`)
 // A field that one of the callers forgot would make `resume` another rotation
 // than the one that `rotate` left open.
 func TestEveryCallerPassesTheWholeTarget(t *testing.T) {
-	// environment and strategy are choices of the button.
-	want := []string{"github-secrets", "health-command", "kubernetes-secret-copies", "kubernetes-secret-keys", "namespace", "postgres-pod", "role", "runs-on", "secret", "workloads"}
+	ofTheButton := []string{"environment", "strategy"}
 	for file, jobs := range map[string][]string{"rotate-scheduled.yml": {"rotate", "resume", "check"}, "rotate-emergency.yml": {"plan", "rotate"}} {
 		for _, name := range jobs {
-			caller := readWorkflow(t, workflows+file).Jobs[name]
-			fields := map[string]bool{}
-			for _, value := range caller.With {
-				for _, match := range ofTarget.FindAllStringSubmatch(value, -1) {
-					fields[match[1]] = true
-				}
-			}
-			for _, field := range want {
-				if !fields[field] {
+			passed := fieldsPassed(readWorkflow(t, workflows+file).Jobs[name])
+			for _, field := range targetFields(t) {
+				chosen := file == "rotate-emergency.yml" && slices.Contains(ofTheButton, field)
+				if field != "name" && field != "schedule" && !chosen && !passed[field] {
 					t.Errorf("%s, job %s: does not pass %q of the target", file, name, field)
 				}
 			}
-			if file == "rotate-scheduled.yml" && (!fields["environment"] || !fields["strategy"]) {
-				t.Errorf("%s, job %s: does not pass environment and strategy of the target", file, name)
+		}
+	}
+}
+
+// fieldsPassed are the fields of a target that a job passes to the input that
+// means the same.
+func fieldsPassed(caller job) map[string]bool {
+	fields := map[string]bool{}
+	for input, value := range caller.With {
+		for _, match := range ofTarget.FindAllStringSubmatch(value, -1) {
+			if match[1] == input || match[1] == byOtherNames[input] {
+				fields[match[1]] = true
 			}
 		}
 	}
+	return fields
 }
 
 // pinned is a `uses:` by commit, with the version beside it.

@@ -249,7 +249,8 @@ func parsePairs(text string, into map[string]string) error {
 		if head == "" {
 			continue
 		}
-		name, value, err := head, "", error(nil)
+		var name, value string
+		var err error
 		equals, heredoc := strings.Index(head, "="), strings.Index(head, "<<")
 		switch {
 		case equals >= 0 && (heredoc < 0 || equals < heredoc):

@@ -35,7 +35,7 @@ func drawState(t *rapid.T) state {
 	text := rapid.String()
 	role := rapid.StringN(1, 63, -1).Draw(t, "role")
 	until := drawTime(t, "until")
-	s := state{version: text.Draw(t, "version"), Phase: Phase(rapid.SampledFrom([]Phase{Idle, Forward, Back}).Draw(t, "phase")),
+	s := state{version: text.Draw(t, "version"), Phase: rapid.SampledFrom([]Phase{Idle, Forward, Back}).Draw(t, "phase"),
 		ID: "r" + text.Draw(t, "id"), Mode: Planned, Epoch: rapid.Int64Range(0, highestEpoch-1).Draw(t, "epoch"),
 		Owner: text.Draw(t, "owner"), Request: text.Draw(t, "request"), Reason: text.Draw(t, "reason"),
 		Record: Record{Version: recordVersion, Strategy: InPlace, Base: role, SecretUID: text.Draw(t, "uid"), System: "1", LockedIn: "postgres",
