@@ -83,7 +83,8 @@ func situations() []situation {
 // alternations are those in which runs switch roles.
 func alternations() []situation {
 	forward := func(_, mark string) bool { return mark != "" && !strings.HasSuffix(mark, "-back") }
-	well, none := func(string, string) bool { return false }, func(*world) {}
+	well, sick := func(string, string) bool { return false }, func(string, string) bool { return true }
+	none := func(*world) {}
 	alternate := func(before func(*world)) func(*world) {
 		return func(w *world) {
 			w.alternate, w.policy.RetireAfter = true, 24*time.Hour
@@ -111,6 +112,7 @@ func alternations() []situation {
 		{"switched and not verified, resume", alternate(switched), rotate, forward, false, resume, nil},
 		{"switched, then in place, resume", alternate(returned), rotate, well, false, resume, nil},
 		{"emergency that switches, resume", alternate(intruder), emergency, well, false, resume, nil},
+		{"emergency that switches and nothing comes up after, resume", alternate(intruder), emergency, sick, false, resume, nil},
 		{"emergency that switches over a way forward, resume", alternate(open), emergency, well, false, resume, nil},
 		{"emergency that switches over a way back, rotate", alternate(back), emergency, well, false, rotate, nil},
 		{"rollback of a way forward that switches, resume", alternate(open), undo, well, false, resume, nil},

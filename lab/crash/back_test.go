@@ -43,9 +43,6 @@ func (s *suite) killedBack(t *testing.T, m mode) {
 		}
 		return o
 	})
-	if f.unreached > f.tried/2 && s.only == "" {
-		t.Errorf("%d of %d kills of the way back were not reached", f.unreached, f.tried)
-	}
 	fmt.Fprintf(os.Stdout, "way back killed, %s: %s\n", m.name, f)
 }
 

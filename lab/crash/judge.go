@@ -23,6 +23,8 @@ var (
 	errLost      = errors.New("LOST: the database accepts a password that is neither in the Secret nor in the journal")
 	errRefused   = errors.New("REFUSED: roles alternate, and the database refuses the served password")
 	errLockedOut = errors.New("LOCKED OUT: the database refuses the served password after the resume")
+	errKeeps     = errors.New("KEPT: the journal of an emergency holds a previous password")
+	errOpen      = errors.New("OPEN: an emergency has switched roles, and the former one has a password")
 	errUnhealthy = errors.New("it is not healthy")
 	errDiffering = errors.New("DIFFERING: the places do not agree after the resume")
 )
@@ -36,7 +38,10 @@ func (b *Bench) Kept() error {
 		return err
 	}
 	known := b.passwords(s)
-	if switching(s) && !fixture.Opens(s.Verifier, s.Served()) {
+	if a := s.Journal.Annotations; a["pgrotate.io/mode"] == "emergency" && len(s.Journal.Data["previous"]) > 0 {
+		return errKeeps
+	}
+	if turning(s) && !fixture.Opens(s.Verifier, s.Served()) {
 		return errRefused
 	}
 	for _, password := range known {
@@ -47,10 +52,31 @@ func (b *Bench) Kept() error {
 	return errLost
 }
 
-// switching tells whether a planned rotation between two roles is open.
-func switching(s *fixture.State) bool {
+// turning tells whether a planned rotation between two roles is open.
+func turning(s *fixture.State) bool {
 	a := s.Journal.Annotations
-	return a["pgrotate.io/phase"] != "idle" && a["pgrotate.io/mode"] == "planned" && strings.Contains(a["pgrotate.io/record"], `"strategy":"alternate"`)
+	return a["pgrotate.io/phase"] != "idle" && a["pgrotate.io/mode"] == "planned" && alternates(s)
+}
+
+// alternates tells whether the journal's rotation is between two roles.
+func alternates(s *fixture.State) bool {
+	return strings.Contains(s.Journal.Annotations["pgrotate.io/record"], `"strategy":"alternate"`)
+}
+
+// leftClosed tells whether the role that an emergency has left has no password.
+func (b *Bench) leftClosed(s *fixture.State) error {
+	if s.Journal.Annotations["pgrotate.io/mode"] != "emergency" || !alternates(s) {
+		return nil
+	}
+	other := b.Twin()
+	if s.User() == other {
+		other = b.Name
+	}
+	verifier, err := b.Verifier(other)
+	if err == nil && verifier != "" {
+		err = errOpen
+	}
+	return err
 }
 
 // passwords are all that the Secret and the journal hold.
@@ -101,6 +127,9 @@ func (b *Bench) Settled() error {
 		return err
 	case !ok:
 		return errLockedOut
+	}
+	if err := b.leftClosed(s); err != nil {
+		return err
 	}
 	if err := errors.Join(b.Consistent(), b.podsWork(s)); err != nil {
 		return fmt.Errorf("%w: %w", errDiffering, err)

@@ -43,4 +43,33 @@ func (s *suite) judge(t *testing.T) {
 	if len(b.hits) != 1 {
 		t.Errorf("a token in a text: %q", b.hits)
 	}
+	judgeEmergency(t, b)
+}
+
+// judgeEmergency breaks what must hold after an emergency.
+func judgeEmergency(t *testing.T, b *Bench) {
+	if err := b.SQL(b.Superuser, `ALTER ROLE "`+b.Name+`" LOGIN`); err != nil {
+		t.Fatal(err)
+	}
+	if ended, err := b.Run(switchingAlarm().inputs); err != nil || ended.Code != 0 {
+		t.Fatalf("the emergency ended with %d: %v\n%s", ended.Code, err, ended.Said)
+	}
+	if err := b.Settled(); err != nil {
+		t.Errorf("after an emergency: %v", err)
+	}
+	if err := b.SQL(b.Superuser, `ALTER ROLE "`+b.Name+`" PASSWORD 'of-a-stranger'`); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Settled(); !errors.Is(err, errOpen) {
+		t.Errorf("the former role has a password after an emergency: %v", err)
+	}
+	if err := b.SQL(b.Superuser, `ALTER ROLE "`+b.Name+`" PASSWORD NULL`); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.AddKey(b.Name, fixture.Journal, `previous={"user":"u","password":"of-a-stranger"}`); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Settled(); !errors.Is(err, errKeeps) {
+		t.Errorf("the journal keeps a password after an emergency: %v", err)
+	}
 }

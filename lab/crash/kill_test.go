@@ -38,17 +38,35 @@ func (c at) writes() bool {
 // is passed on and before its answer is passed back.
 func (s *suite) kill(t *testing.T) {
 	for _, m := range modes() {
-		t.Run(m.name, func(t *testing.T) {
-			cases := part(s, moments(m, s.undisturbed(t, m, true)), 15, at.wrote)
-			f := spread(s, t, kind{m.name, true}, cases, func(b *Bench, c at) outcome {
-				if o := killed(b, c); !o.unreached || o.err != nil {
-					return o
-				}
-				return s.first(t, c)
-			})
-			fmt.Fprintf(os.Stdout, "kill, %s: %s\n", m.name, f)
-		})
+		t.Run(m.name, func(t *testing.T) { s.killedAt(t, m, 15, at.wrote) })
 	}
+	t.Run(switching, func(t *testing.T) {
+		m := switchingAlarm()
+		last := lastOf(s.undisturbed(t, m, true), "ALTER ROLE")
+		s.killedAt(t, m, 3, func(c at) bool { return c.name == last })
+	})
+}
+
+// lastOf names the last request of a kind to PostgreSQL.
+func lastOf(requests []proxy.Request, kind string) (name string) {
+	for _, r := range requests {
+		if r.Kind == kind {
+			name = r.Name()
+		}
+	}
+	return name
+}
+
+// killedAt kills rotations of a mode: n in a part, and those that must be.
+func (s *suite) killedAt(t *testing.T, m mode, n int, must func(at) bool) {
+	cases := part(s, moments(m, s.undisturbed(t, m, true)), n, must)
+	f := spread(s, t, kind{m.name, true}, cases, func(b *Bench, c at) outcome {
+		if o := killed(b, c); !o.unreached || o.err != nil {
+			return o
+		}
+		return s.first(t, c)
+	})
+	fmt.Fprintf(os.Stdout, "kill, %s: %s\n", m.name, f)
 }
 
 // first kills the first rotation of its mode on a bench, which alone makes some
@@ -109,6 +127,15 @@ func moments(m mode, requests []proxy.Request) (all []at) {
 
 // killed kills one rotation, judges, resumes once and judges again.
 func killed(b *Bench, c at) outcome {
+	o := cutShort(b, c)
+	if o.err == nil {
+		o = o.then(b)
+	}
+	return o
+}
+
+// cutShort kills one rotation and judges.
+func cutShort(b *Bench, c at) outcome {
 	started := make(chan *program.Run, 1)
 	reached := b.Proxy.Begin(&proxy.Fault{Name: c.name, Moment: c.moment, Effect: proxy.Hang, Meet: func() {
 		run := <-started
@@ -131,9 +158,7 @@ func killed(b *Bench, c at) outcome {
 	default:
 		o.unreached = true
 	}
-	if o.err = errors.Join(err, b.Kept()); o.err == nil {
-		o = o.then(b)
-	}
+	o.err = errors.Join(err, b.Kept())
 	return o
 }
 

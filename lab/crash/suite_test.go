@@ -3,6 +3,7 @@ package crash
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"sync"
@@ -30,6 +31,17 @@ func modes() []mode {
 	}
 }
 
+const switching = "emergency that switches"
+
+// switchingAlarm is an emergency that switches roles, and closes the former one
+// with the last ALTER ROLE.
+func switchingAlarm() mode {
+	m := modes()[2]
+	m.name, m.inputs = switching, maps.Clone(m.inputs)
+	m.inputs["INPUT_STRATEGY"] = "alternate"
+	return m
+}
+
 // TestNothingIsLost holds the program to its first promise. PGROTATE_CRASH=whole
 // tries every case (make crash), else a part of them that is always the same;
 // PGROTATE_CASE tries only the case of that name, as a failure tells it.
@@ -39,6 +51,7 @@ func TestNothingIsLost(t *testing.T) {
 	t.Run("kill", s.kill)
 	t.Run("back", s.back)
 	t.Run("undo", s.undo)
+	t.Run("term", s.term)
 	t.Run("race", s.race)
 	t.Run("leak", s.leak)
 	// Side by side: most of their time they wait.
@@ -153,8 +166,8 @@ func (s *suite) giveBack(k kind, b *Bench) {
 	s.free[k] = append(s.free[k], b)
 }
 
-// spread tries all cases, several at once, and counts. A bench on which a case
-// has failed is not used again.
+// spread tries all cases, several at once, and counts; most of them must be
+// reached. A bench on which a case has failed is not used again.
 func spread[C fmt.Stringer](s *suite, t *testing.T, k kind, cases []C, try func(*Bench, C) outcome) *figures {
 	f := &figures{began: time.Now()}
 	if len(cases) == 0 && s.only == "" {
@@ -190,6 +203,9 @@ func spread[C fmt.Stringer](s *suite, t *testing.T, k kind, cases []C, try func(
 		})
 	}
 	wg.Wait()
+	if s.only == "" {
+		f.reachedEnough(t)
+	}
 	return f
 }
 
@@ -252,6 +268,18 @@ func (f *figures) add(o outcome) {
 	}
 }
 
+// mayMiss is how many of the cases need not be reached: the order of concurrent
+// requests differs from run to run, and some are made in a first rotation only.
+func mayMiss(tried int) int { return max(1, tried/4) }
+
+func (f *figures) reachedEnough(t testing.TB) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if may := mayMiss(f.tried); f.unreached > may {
+		t.Errorf("%d of %d cases were not reached, %d need not be", f.unreached, f.tried, may)
+	}
+}
+
 // leaked adds what was found on a bench.
 func (f *figures) leaked(t *testing.T, b *Bench) {
 	hits, searched, err := b.Leaks()
@@ -265,6 +293,29 @@ func (f *figures) leaked(t *testing.T, b *Bench) {
 }
 
 func (f *figures) String() string {
-	return fmt.Sprintf("%d tried, %d not reached, %d lost, %d locked out, %d differing, %d otherwise wrong, %d leaks in %d texts; slowest resume %.1fs, all in %.0fs",
-		f.tried, f.unreached, f.lost, f.locked, f.differ, f.other, f.leaks, f.texts, f.slowest.Seconds(), time.Since(f.began).Seconds())
+	return fmt.Sprintf("%d tried, %d of them reached, %d lost, %d locked out, %d differing, %d otherwise wrong, %d leaks in %d texts; slowest resume %.1fs, all in %.0fs",
+		f.tried, f.tried-f.unreached, f.lost, f.locked, f.differ, f.other, f.leaks, f.texts, f.slowest.Seconds(), time.Since(f.began).Seconds())
+}
+
+// reports collects what a test is told to fail with.
+type reports struct {
+	testing.TB
+	said []string
+}
+
+func (r *reports) Errorf(format string, args ...any) {
+	r.said = append(r.said, fmt.Sprintf(format, args...))
+}
+
+func TestProofFailsWhereTooFewCasesAreReached(t *testing.T) {
+	for _, c := range []struct {
+		tried, unreached int
+		fails            bool
+	}{{1, 1, false}, {5, 1, false}, {5, 2, true}, {12, 3, false}, {12, 4, true}, {150, 37, false}, {150, 38, true}} {
+		told := &reports{TB: t}
+		(&figures{tried: c.tried, unreached: c.unreached}).reachedEnough(told)
+		if (len(told.said) > 0) != c.fails {
+			t.Errorf("%d of %d cases not reached: %q", c.unreached, c.tried, told.said)
+		}
+	}
 }

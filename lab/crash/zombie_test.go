@@ -3,6 +3,7 @@ package crash
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"syscall"
@@ -100,13 +101,22 @@ func woken(b *Bench, c stop) outcome {
 	return o.then(b)
 }
 
-// takeOver ends the session of the stopped run and rotates.
+// takeOver rotates. An emergency takes the lock from the stopped run itself; for
+// any other that run's session is ended, as by a server that misses its client.
 func takeOver(b *Bench, by mode) (o outcome, after *fixture.State) {
-	err := b.SQL(b.Superuser, `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = '`+b.Rotator+`'`)
-	ended, failed := b.Run(by.inputs)
+	inputs, alarm, err := maps.Clone(by.inputs), by.name == "emergency", error(nil)
+	if alarm {
+		inputs["INPUT_LOCK_TIMEOUT"] = "1s"
+	} else {
+		err = b.SQL(b.Superuser, `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = '`+b.Rotator+`'`)
+	}
+	ended, failed := b.Run(inputs)
 	o.said = "the one that took over:\n" + ended.Said
-	if ended.Code != 0 {
+	switch {
+	case ended.Code != 0:
 		err = errors.Join(err, fmt.Errorf("the run that took over ended with exit code %d", ended.Code))
+	case alarm && !strings.Contains(ended.Said, "somebody else held the lock, another run by its name"):
+		err = errors.Join(err, errors.New("the emergency found the lock free, and the stopped run holds it"))
 	}
 	after, looked := b.Look()
 	o.err = errors.Join(err, failed, looked)
