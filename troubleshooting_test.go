@@ -18,8 +18,8 @@ import (
 // their arguments is its text.
 var makers = map[string]int{
 	"fail": 2, "wrong": 2, // class or input, hint, text
-	"no": 0, "unknown": 0, "failed": 0, "altering": 0, // the text first
-	"drift": 1, "undo": 0,
+	"no": 0, "unknown": 0, "failed": 0, // the text first
+	"altering": 1, "drift": 1, "undo": 0,
 	"New": 0, "Errorf": 0, // of the packages errors and fmt
 }
 

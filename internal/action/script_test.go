@@ -22,6 +22,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 
 	"github.com/pgrotate/pgrotate/internal/action"
 	"github.com/pgrotate/pgrotate/internal/github/githubtest"
@@ -77,7 +78,8 @@ func TestInputs(t *testing.T) {
 //	standby DELAY                  give that server a standby that replays so much later, at the host:port $STANDBY
 //	replay pause|resume            let it replay, or not
 //	replayed                       it has the password of the primary
-//	account [RESOURCE]             go on as a service account with no more rights than the documentation asks for, and none to the resource
+//	account [RESOURCE]             go on with what deploy/kubernetes.yaml makes, here and in the namespace of the copy: the journal, and a
+//	                               service account with those rights, and none to the resource
 //	killed N METHOD PATH           run pgrotate and kill it at its Nth such request to the API server
 //	held N METHOD PATH             run pgrotate in the background and stop it there
 //	released CODE                  let it go on and wait for its exit code
@@ -404,7 +406,12 @@ func lookPath(path, name string) (string, error) {
 func gated(ts *testscript.TestScript, args []string, meet func() bool) (g *gate, kubeconfig string) {
 	n, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	g, err = newGate(of(ts).Config, n, args[1], args[2], meet)
+	config := of(ts).Config
+	if of(ts).Account != "" {
+		config = rest.AnonymousClientConfig(config)
+		config.BearerToken = of(ts).Account
+	}
+	g, err = newGate(config, n, args[1], args[2], meet)
 	ts.Check(err)
 	ts.Defer(g.server.Close)
 	text, err := g.kubeconfig(of(ts).Name)

@@ -211,6 +211,7 @@ func wrongCluster() []situation {
 // missingRights are service accounts that lack one right each, and one that may
 // open no tunnel.
 func missingRights(st *stage) []situation {
+	st.must(st.MakeJournal())
 	rules, err := fixture.Rules()
 	st.must(err)
 	var all []situation
@@ -221,9 +222,6 @@ func missingRights(st *stage) []situation {
 				continue // asked for only where PostgreSQL is reached through a pod
 			}
 			remedy := fmt.Sprintf(`resources: \[%q\].*verbs: \[[^]]*%q`, rule.Resources[0], verb)
-			if verb == "create" && rule.Resources[0] == "secrets" {
-				remedy = "grant `create` on secrets"
-			}
 			less := slices.Clone(rules)
 			less[i].Verbs = slices.DeleteFunc(slices.Clone(rule.Verbs), func(v string) bool { return v == verb })
 			granted = append(granted, less)
@@ -238,6 +236,19 @@ func missingRights(st *stage) []situation {
 		all[i].inputs = append(all[i].inputs, "kubeconfig="+st.accountConfig(func(c *rest.Config) { c.BearerToken = token }))
 	}
 	return all
+}
+
+// noJournal is a service account with the shipped rights, but not with the journal
+// that is shipped with them.
+func noJournal(st *stage) []situation {
+	st.must(st.Cluster.CoreV1().Secrets(st.Name).Delete(st.Context(), fixture.Journal, metav1.DeleteOptions{}))
+	rules, err := fixture.Rules()
+	st.must(err)
+	token, err := st.Grant("founder", rules)
+	st.must(err)
+	st.granted(token)
+	return []situation{{name: "no journal", inputs: []string{"kubeconfig=" + st.accountConfig(func(c *rest.Config) { c.BearerToken = token })},
+		want: "the account may not create it", remedy: "(?s)grant `create` on secrets, or create it once:.*name: " + fixture.Journal}}
 }
 
 // accounts makes one for each list of rules, and returns their tokens.

@@ -27,8 +27,9 @@ type situation struct {
 	name   string
 	set    func(*stage) // makes it so, and has it undone; nil: the inputs do
 	inputs []string     // NAME=value; an empty value unsets the input
-	want   string       // regular expression of the one error, or of the warning
+	want   string       // regular expression of the one error, or of a warning; empty: there need be none
 	remedy string       // regular expression of its hint; empty: the error says it all
+	never  string       // regular expression that no hint and no warning matches; empty: none is ruled out
 	warned bool         // a plan warns and ends well
 }
 
@@ -57,6 +58,7 @@ func TestBadSituations(t *testing.T) {
 		t.Parallel()
 		st := openStage(t, lab)
 		st.all(missingRights(st))
+		st.all(noJournal(st))
 	})
 	t.Logf("%d situations, and one for each right", count)
 	if count < fewest {
@@ -90,7 +92,7 @@ func openStage(t *testing.T, lab labtest.Lab) *stage {
 	st.must(err)
 	st.env, err = made.Inputs()
 	st.must(err)
-	st.must(made.OpenAccount())
+	st.must(made.OpenCreator())
 	st.must(made.MakeSecret(made.Elsewhere(), fixture.Copy))
 	st.must(made.Deploy("shop", 0))
 	st.create(statefulSet("store", nil), daemonSet("agent", nil))
@@ -193,7 +195,10 @@ func (st *stage) expect(s situation, command string) {
 	}
 	switch {
 	case s.warned:
-		if code != 0 || !slices.ContainsFunc(said.Warnings, func(text string) bool { return matches(s.want, text) }) {
+		warns := func(expression string) bool {
+			return expression != "" && slices.ContainsFunc(said.Warnings, func(text string) bool { return matches(expression, text) })
+		}
+		if code != 0 || warns(s.want) != (s.want != "") || warns(s.never) {
 			st.Errorf("%s: exit code %d, warnings %q\n%s", command, code, said.Warnings, out)
 		}
 		return
@@ -204,6 +209,9 @@ func (st *stage) expect(s situation, command string) {
 	found := said.Findings[0]
 	if !matches(s.want, found.Error) || !matches(s.remedy, strings.Join(found.Hints, "\n")) {
 		st.Errorf("%s: %q\nremedies %q", command, found.Error, found.Hints)
+	}
+	if s.never != "" && matches(s.never, strings.Join(found.Hints, "\n")) {
+		st.Errorf("%s: a remedy that is none: %q", command, found.Hints)
 	}
 	if strings.Contains(out, st.Password) || strings.Contains(out, st.Admin) {
 		st.Errorf("%s shows a password:\n%s", command, out)

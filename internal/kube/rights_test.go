@@ -8,9 +8,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 
 	"github.com/pgrotate/pgrotate/internal/labtest/fixture"
 	"github.com/pgrotate/pgrotate/internal/secret"
@@ -61,6 +63,12 @@ func with(t *testing.T, admin *Cluster, rights []right) *Cluster {
 func shopOf(t *testing.T, c *Cluster) {
 	t.Helper()
 	putSecret(t, c, servedSecret())
+	journal, err := fixture.ShippedJournal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	journal.Namespace = c.namespace
+	putSecret(t, c, journal)
 	putDeployment(t, c, "core", 1, nil)
 	putStatefulSet(t, c, "store", 0, nil)
 	putDaemonSet(t, c, "agent", func(d *appsv1.DaemonSet) { d.Spec.Template.Spec.NodeSelector = map[string]string{"no": "node"} })
@@ -87,6 +95,28 @@ func plans(ctx context.Context, c *Cluster) ([]*Workload, error) {
 	return found, errors.Join(errs...)
 }
 
+// TestShippedJournal compares it with the one that a run would make, and with the
+// one of the hint.
+func TestShippedJournal(t *testing.T) {
+	shipped, err := fixture.ShippedJournal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := (&Cluster{namespace: shipped.Namespace}).Journal(servedName)
+	made := fill(j.empty(), secret.Document{})
+	made.TypeMeta, made.Annotations, made.Data = shipped.TypeMeta, nil, nil
+	if diff := cmp.Diff(made, shipped); diff != "" {
+		t.Errorf("made by a run (-), shipped (+):\n%s", diff)
+	}
+	var hinted corev1.Secret
+	if err := yaml.Unmarshal([]byte(j.manifest()), &hinted); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(&hinted, shipped); diff != "" {
+		t.Errorf("of the hint (-), shipped (+):\n%s", diff)
+	}
+}
+
 // TestShippedRightsAreEnough rotates with what deploy/kubernetes.yaml grants.
 func TestShippedRightsAreEnough(t *testing.T) {
 	t.Parallel()
@@ -99,7 +129,11 @@ func TestShippedRightsAreEnough(t *testing.T) {
 	}
 	served, journal := c.Served(servedName, urlMapping, Refuse), c.Journal(servedName)
 	next := rendered(t, served)
-	opened, err := journal.Save(ctx, secret.Document{Data: map[string]secret.Value{"pending": next.Password}})
+	empty, err := journal.Load(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, err := journal.Save(ctx, secret.Document{Version: empty.Version, Data: map[string]secret.Value{"pending": next.Password}})
 	if err != nil {
 		t.Fatal(err)
 	}

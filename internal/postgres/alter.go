@@ -85,7 +85,7 @@ func (s *session) send(ctx context.Context, name, statement string) error {
 		return nil
 	}
 	s.settle()
-	return s.altering(fmt.Sprintf("change the password of role %q", name), name, err)
+	return s.altering(ctx, fmt.Sprintf("change the password of role %q", name), name, err)
 }
 
 // attribute is what ALTER ROLE says of the role beside the password.
@@ -181,7 +181,7 @@ func (s *session) settle() {
 
 // altering classifies the failure of ALTER ROLE. While the session lives, the
 // server's answer is definite: the transaction was rolled back.
-func (s *session) altering(op, name string, err error) error {
+func (s *session) altering(ctx context.Context, op, name string, err error) error {
 	e := unknown(op, err)
 	p := serverError(err)
 	switch {
@@ -194,7 +194,7 @@ func (s *session) altering(op, name string, err error) error {
 		e.hint = fmt.Sprintf("a transaction that changes role %q is open: end it, then run again", name)
 	case transient(p.Code):
 	case p.Code == codeNoPrivilege && !strings.Contains(p.Message, "rds_password"):
-		e.class, e.hint = refused, s.permission(name)
+		e.class, e.hint = refused, s.permission(ctx, name)
 	default:
 		e.class, e.hint = refused, s.remedy(p.Code, p.Message)
 	}

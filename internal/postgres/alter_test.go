@@ -142,11 +142,11 @@ func TestAlteringClassifies(t *testing.T) {
 			codeNoPrivilege: "refused", codeReadOnly: "refused", codeInvalidParameter: "refused", "0A000": "refused", codeInternal: "conflict",
 			"42704": "refused", codeLockTimeout: "", "53100": "", "57014": "", "40001": "", "58030": "",
 		} {
-			if got := classOf(s.altering("alter", "app", refusal(code))); got != class {
+			if got := classOf(s.altering(t.Context(), "alter", "app", refusal(code))); got != class {
 				t.Errorf("%s: class %q, want %q", code, got, class)
 			}
 		}
-		if got := classOf(s.altering("alter", "app", context.Canceled)); got != "" {
+		if got := classOf(s.altering(t.Context(), "alter", "app", context.Canceled)); got != "" {
 			t.Errorf("a cancelled context: class %q", got)
 		}
 		return nil
@@ -176,7 +176,7 @@ func TestAlteringRefusedByTheServersOwnRules(t *testing.T) {
 			{codeReadOnly, "cannot execute ALTER ROLE in a read-only transaction", "name the primary"},
 			{codeNotPermitted, "something else", ""},
 		} {
-			err := s.altering("alter", "app", &pgconn.PgError{Code: c.code, Message: c.message})
+			err := s.altering(t.Context(), "alter", "app", &pgconn.PgError{Code: c.code, Message: c.message})
 			if hint := hintOf(err); classOf(err) != "refused" || !strings.Contains(hint, c.hint) || (c.hint == "") != (hint == "") {
 				t.Errorf("%q: class %q, hint %q; want %q", c.message, classOf(err), hint, c.hint)
 			}
@@ -400,7 +400,7 @@ func TestServerThatQuotesTheVerifier(t *testing.T) {
 		if p := serverError(err); p == nil || !strings.Contains(p.Message, "[verifier]") {
 			t.Errorf("%v", err)
 		}
-		leaksNothing(t, s.altering("alter", "app", err), "hunter2")
+		leaksNothing(t, s.altering(t.Context(), "alter", "app", err), "hunter2")
 		return nil
 	})
 	if err != nil {

@@ -1,12 +1,12 @@
 package postgres
 
 import (
-	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/pgrotate/pgrotate/internal/labtest"
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
@@ -42,16 +42,11 @@ func TestDeploy(t *testing.T) {
 // deployed is the file, with the names of this fixture and for its server.
 func (f *fixture) deployed(rotator string) string {
 	f.Helper()
-	file, err := os.ReadFile("../../deploy/postgresql.sql")
+	text, err := labtest.RotatorSQL(f.major(), quote(rotator), quote(f.app.User))
 	if err != nil {
 		f.Fatal(err)
 	}
-	text := string(file)
-	if f.major() < 16 {
-		text = strings.ReplaceAll(text, "\nGRANT", "\n-- ")
-		text = regexp.MustCompile(`(?m)^-- ((?:ALTER|GRANT) .*;)$`).ReplaceAllString(text, "$1")
-	}
-	return strings.NewReplacer("rotator", quote(rotator), "alfred_user", quote(f.app.User)).Replace(text)
+	return text
 }
 
 // rotator runs the file.

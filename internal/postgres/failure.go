@@ -95,8 +95,9 @@ func scrub(err error) error {
 	return err
 }
 
-// connecting classifies a failed connection of the administrator, whose role is admin.
-func connecting(err error, admin string) error {
+// connecting classifies a failed connection of the role admin, the
+// administrator, to database.
+func connecting(err error, admin, database string) error {
 	e := unknown("connect to PostgreSQL as the administrator", err)
 	var stranger x509.UnknownAuthorityError
 	var name x509.HostnameError
@@ -107,6 +108,8 @@ func connecting(err error, admin string) error {
 		e.class, e.hint = refused, "check the user and the password of `postgres-url`, or `postgres-password`"
 	case hasCode(err, codeNotPermitted):
 		e.class, e.hint = refused, fmt.Sprintf("let the administrator in: a line for it in pg_hba.conf, or, as a superuser: ALTER ROLE %s LOGIN;", quote(admin))
+	case hasCode(err, codeNoPrivilege):
+		e.class, e.hint = refused, fmt.Sprintf("as a superuser: GRANT CONNECT ON DATABASE %s TO %s;", quote(database), quote(admin))
 	case hasCode(err, codeNoDatabase):
 		e.class, e.hint = refused, "name an existing database in `postgres-url`"
 	case errors.Is(err, errNoTLS):

@@ -53,13 +53,14 @@ func TestConnectingClassifies(t *testing.T) {
 	}{
 		{refusal(codeWrongPassword), "refused", "check the user and the password of `postgres-url`, or `postgres-password`"},
 		{refusal(codeNotPermitted), "refused", `let the administrator in: a line for it in pg_hba.conf, or, as a superuser: ALTER ROLE "rotator" LOGIN;`},
+		{refusal(codeNoPrivilege), "refused", `as a superuser: GRANT CONNECT ON DATABASE "shop" TO "rotator";`},
 		{refusal(codeNoDatabase), "refused", "name an existing database in `postgres-url`"},
 		{refusal("57P03"), "", ""},
 		{errors.New("connection refused"), "", ""},
 		{context.DeadlineExceeded, "", "PostgreSQL cannot be reached from here: check `postgres-url` and the firewall, or use `postgres-pod`"},
 	} {
 		var e *Error
-		if !errors.As(connecting(c.err, "rotator"), &e) || e.Class() != c.class || e.Hint() != c.hint {
+		if !errors.As(connecting(c.err, "rotator", "shop"), &e) || e.Class() != c.class || e.Hint() != c.hint {
 			t.Errorf("%v: class %q, hint %q", c.err, e.Class(), e.Hint())
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
@@ -15,8 +16,11 @@ import (
 // refused. change says what Set would do. The error joins everything that speaks
 // against it; where the server cannot be asked it is that alone.
 func (d *Database) Plan(ctx context.Context, role string) (change string, warnings []string, err error) {
-	return d.plan(ctx, role, "new SCRAM-SHA-256 verifier (%d iterations) for role %q", (*session).examine)
+	return d.plan(ctx, role, verifierPlanned, (*session).examine)
 }
+
+// verifierPlanned has the places of the iterations and of the role.
+const verifierPlanned = "new SCRAM-SHA-256 verifier (%d iterations) for role %q"
 
 // plan asks examine about the role. change has the places of the iterations and
 // of the role.
@@ -110,23 +114,41 @@ func (r role) login() error {
 
 // rotator is the SQL that makes an administrator with few rights.
 func (s *session) rotator(name string) string {
-	return "CREATE ROLE rotator LOGIN CREATEROLE NOINHERIT; " + s.grant(name, "rotator") + `\password rotator`
+	return "CREATE ROLE rotator LOGIN CREATEROLE NOINHERIT; " + grant(s.major(), name, "rotator") + `\password rotator`
 }
 
 // grant is the SQL that lets admin change the password of name: CREATEROLE, and
 // from PostgreSQL 16 on ADMIN OPTION too, see
 // https://www.postgresql.org/docs/current/sql-alterrole.html.
-func (s *session) grant(name, admin string) string {
-	if s.major() < 16 {
+func grant(major int, name, admin string) string {
+	if major < 16 {
 		return ""
 	}
 	return fmt.Sprintf("GRANT %s TO %s WITH ADMIN TRUE, INHERIT FALSE, SET FALSE; ", quote(name), quote(admin))
 }
 
-// permission is the remedy for a refused ALTER ROLE.
-func (s *session) permission(name string) string {
-	admin := s.db.admin.User
-	return fmt.Sprintf("as a superuser: ALTER ROLE %s CREATEROLE; %s(the password of a superuser, or of a role with REPLICATION, takes a superuser)", quote(admin), s.grant(name, admin))
+// permission is the remedy for a refused ALTER ROLE. Of a role that cannot be
+// looked up it says what most roles take.
+func (s *session) permission(ctx context.Context, name string) string {
+	r, _ := s.role(ctx, name)
+	return r.permission(s.major(), s.db.admin.User)
+}
+
+// permission is the SQL that lets admin change the password. No right of a role
+// without SUPERUSER reaches one that has it, nor, before PostgreSQL 16, one with
+// REPLICATION, see https://www.postgresql.org/docs/15/sql-alterrole.html.
+func (r role) permission(major int, admin string) string {
+	var beyond []string
+	if r.super {
+		beyond = append(beyond, "NOSUPERUSER")
+	}
+	if r.copies && major < 16 {
+		beyond = append(beyond, "NOREPLICATION")
+	}
+	if len(beyond) > 0 {
+		return fmt.Sprintf("let `postgres-url` log in as a superuser, which this role's password takes; or, where the role need not be what it is: ALTER ROLE %s %s;", quote(r.name), strings.Join(beyond, " "))
+	}
+	return strings.TrimSpace(fmt.Sprintf("as a superuser: ALTER ROLE %s CREATEROLE; %s", quote(admin), grant(major, r.name, admin)))
 }
 
 // storedIfReadable reads the verifier where that is allowed; a role without one
@@ -156,7 +178,7 @@ func (s *session) try(ctx context.Context, r role, statements ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, alterTimeout)
 	defer cancel()
 	if err := s.inTransaction(ctx, "ROLLBACK", statements...); err != nil {
-		return s.altering(fmt.Sprintf("try to change the password of role %q", r.name), r.name, err)
+		return s.altering(ctx, fmt.Sprintf("try to change the password of role %q", r.name), r.name, err)
 	}
 	return nil
 }

@@ -61,6 +61,9 @@ func TestPlanTellsOfTooFewConnections(t *testing.T) {
 		if err != nil || (want != "") != (len(warnings) == 1) || !strings.Contains(strings.Join(warnings, ""), want) {
 			t.Errorf("limit %d: %q, %v", limit, warnings, err)
 		}
+		if _, warnings, err := f.open(f.admin).PlanFormer(t.Context(), f.app.User); err != nil || len(warnings) > 0 {
+			t.Errorf("limit %d of the role that is switched away from: %q, %v", limit, warnings, err)
+		}
 	}
 }
 
@@ -101,7 +104,8 @@ func TestPlanFindings(t *testing.T) {
 			hints: []string{"CREATE ROLE rotator LOGIN CREATEROLE NOINHERIT;"}},
 		{name: "no right to", admin: plain, role: f.app.User, findings: []string{"try to change the password", "SQLSTATE 42501"},
 			hints: []string{"ALTER ROLE " + quote(plain.User) + " CREATEROLE;"}},
-		{name: "a superuser's", admin: f.admin, role: super.User, findings: []string{"SQLSTATE 42501"}, hints: []string{"takes a superuser"}},
+		{name: "a superuser's", admin: f.admin, role: super.User, findings: []string{"SQLSTATE 42501"},
+			hints: []string{"let `postgres-url` log in as a superuser", "ALTER ROLE " + quote(super.User) + " NOSUPERUSER;"}},
 		{name: "no password", before: "ALTER ROLE " + name + " PASSWORD NULL", admin: f.superuser(), role: f.app.User, findings: []string{"it has no password"}},
 		{name: "several at once", before: "ALTER ROLE " + name + " NOLOGIN VALID UNTIL '2001-01-01'", admin: plain, role: f.app.User,
 			findings: []string{"it is NOLOGIN", "VALID UNTIL ended at 2001-01-01", "SQLSTATE 42501"},
@@ -119,6 +123,28 @@ func TestPlanFindings(t *testing.T) {
 		}
 		contains(t, c.name, err.Error(), c.findings)
 		contains(t, c.name, hintsOf(err), c.hints)
+	}
+}
+
+// TestPermission has no grant for a role that no grant reaches.
+func TestPermission(t *testing.T) {
+	const up = "let `postgres-url` log in as a superuser, which this role's password takes; or, where the role need not be what it is: "
+	for _, c := range []struct {
+		role  role
+		major int
+		want  string
+	}{
+		{role{}, 15, `as a superuser: ALTER ROLE "rotator" CREATEROLE;`},
+		{role{}, 16, `as a superuser: ALTER ROLE "rotator" CREATEROLE; GRANT "app" TO "rotator" WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;`},
+		{role{copies: true}, 15, up + `ALTER ROLE "app" NOREPLICATION;`},
+		{role{copies: true}, 16, `as a superuser: ALTER ROLE "rotator" CREATEROLE; GRANT "app" TO "rotator" WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;`},
+		{role{super: true}, 16, up + `ALTER ROLE "app" NOSUPERUSER;`},
+		{role{super: true, copies: true}, 15, up + `ALTER ROLE "app" NOSUPERUSER NOREPLICATION;`},
+	} {
+		c.role.name = "app"
+		if got := c.role.permission(c.major, "rotator"); got != c.want {
+			t.Errorf("%+v on %d:\n%s\nwant\n%s", c.role, c.major, got, c.want)
+		}
 	}
 }
 

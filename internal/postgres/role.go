@@ -19,8 +19,11 @@ type role struct {
 	expired   bool   // VALID UNTIL is over
 	expiring  bool   // VALID UNTIL is less than a day away
 	until     string // VALID UNTIL
-	limit     int    // of connections; -1: none
+	limit     int    // of connections, or unlimited
 }
+
+// unlimited is how PostgreSQL keeps that there is no CONNECTION LIMIT.
+const unlimited = -1
 
 func (s *session) role(ctx context.Context, name string) (role, error) {
 	r := role{name: name}
@@ -62,7 +65,7 @@ func (r role) expiry() error {
 // crowded warns where the pods of two revisions, which a restart has at the same
 // time, may not all get a connection.
 func (s *session) crowded(ctx context.Context, r role) (warnings []string, err error) {
-	if r.limit < 0 {
+	if r.limit == unlimited {
 		return nil, nil
 	}
 	var open int

@@ -32,7 +32,7 @@ type session struct {
 func (d *Database) open(ctx context.Context) (*session, error) {
 	conn, err := d.connect(ctx, d.admin, way{options: d.options})
 	if err != nil {
-		return nil, connecting(err, d.admin.User)
+		return nil, connecting(err, d.admin.User, d.base.Database)
 	}
 	s := &session{db: d, conn: conn, done: make(chan struct{})}
 	if d.place.direct && d.place.network == "tcp" {

@@ -93,10 +93,10 @@ func (s *session) create(ctx context.Context, base, twin, end string, more ...st
 		return nil
 	}
 	s.settle()
-	failed := s.altering(fmt.Sprintf("make role %q as a twin of %q", twin, base), twin, err)
+	failed := s.altering(ctx, fmt.Sprintf("make role %q as a twin of %q", twin, base), twin, err)
 	var e *Error
 	if errors.As(failed, &e) && hasCode(err, codeNoPrivilege) {
-		e.hint = "as a superuser: " + strings.Join(statements, "; ") + "; " + s.grant(twin, s.db.admin.User)
+		e.hint = "as a superuser: " + strings.Join(statements, "; ") + "; " + grant(s.major(), twin, s.db.admin.User)
 	}
 	return failed
 }

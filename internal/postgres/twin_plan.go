@@ -10,6 +10,17 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// PlanFormer is Plan for the role that is switched away from. New pods log in as
+// the other role, so that its CONNECTION LIMIT is no concern.
+func (d *Database) PlanFormer(ctx context.Context, role string) (change string, warnings []string, err error) {
+	return d.plan(ctx, role, verifierPlanned, (*session).examineFormer)
+}
+
+func (s *session) examineFormer(ctx context.Context, r role, f facts) (warnings []string, err error) {
+	r.limit = unlimited
+	return s.examine(ctx, r, f)
+}
+
 // PlanTwin is Plan for target, the one of base and twin that is not served: it
 // may be NOLOGIN and without a password, and no random password is tried on it.
 // A twin that exists must be a member of base and act as base does in every

@@ -66,6 +66,7 @@ type remnantInJSON struct {
 }
 
 type lineInJSON struct {
+	Order    int      `json:"order"` // lines are sorted by it; those of the same number run side by side
 	Step     string   `json:"step"`
 	Target   string   `json:"target"`
 	Change   string   `json:"change,omitempty"` // left out: listed and left alone, or refused
@@ -120,7 +121,7 @@ func (b builder) document() document {
 		Findings: convert(b.problems, b.findingInJSON),
 		Left:     convert(b.remnants(), b.remnantInJSON), Lingering: convert(b.Lingering, b.tidy),
 		Next:   convert(b.advice(endingOf(b.Result, b.meta, len(b.problems))), b.tidy),
-		Checks: convert(b.Checks, b.checkInJSON), Plan: convert(b.Plan, b.lineInJSON), Steps: convert(b.Steps, b.stepInJSON),
+		Checks: convert(b.Checks, b.checkInJSON), Plan: convert(b.numbered(), b.lineInJSON), Steps: convert(b.Steps, b.stepInJSON),
 		Workloads: convert(b.Workloads, b.workloadInJSON), Copies: convert(b.Copies, b.copyInJSON),
 		Laggards: convert(b.Laggards, b.laggardInJSON), Refusals: convert(b.Refusals, b.refusalInJSON), Warnings: convert(b.Warnings, b.tidy), RunURL: b.tidy(b.meta.RunURL), Version: b.tidy(b.meta.Version),
 	}
@@ -134,8 +135,8 @@ func (b builder) remnantInJSON(r remnant) remnantInJSON {
 	return remnantInJSON{b.tidy(r.Step), b.tidy(r.Target), b.message(r.Err)}
 }
 
-func (b builder) lineInJSON(line rotation.Line) lineInJSON {
-	return lineInJSON{b.tidy(line.Step), b.tidy(line.Target), b.tidy(line.Change), convert(line.Warnings, b.tidy), b.message(line.Err)}
+func (b builder) lineInJSON(line numbered) lineInJSON {
+	return lineInJSON{line.order, b.tidy(line.Step), b.tidy(line.Target), b.tidy(line.Change), convert(line.Warnings, b.tidy), b.message(line.Err)}
 }
 
 func (b builder) stepInJSON(s rotation.StepResult) stepInJSON {

@@ -60,15 +60,30 @@ func (b builder) plan() section {
 	default:
 		return section{}
 	}
+	return table(b, title, []string{"Order", "Step", "Target", "Change"}, b.numbered(), func(line numbered) row {
+		return row{b.cell(number, decimal(int64(line.order))), b.cell(label, line.Step), b.cell(code, line.Target), b.change(line.Line)}
+	})
+}
+
+// numbered is a line of the plan with its number; lines of one number run side by
+// side.
+type numbered struct {
+	rotation.Line
+	order int // from 1
+}
+
+// numbered returns the plan in the order of the runbook.
+func (b builder) numbered() (all []numbered) {
 	lines := slices.Clone(b.Plan)
 	slices.SortStableFunc(lines, func(x, y rotation.Line) int { return order(x.Step) - order(y.Step) })
 	place, last := 0, 0
-	return table(b, title, []string{"Order", "Step", "Target", "Change"}, lines, func(line rotation.Line) row {
+	for _, line := range lines {
 		if now := order(line.Step); now != last {
 			place, last = place+1, now
 		}
-		return row{b.cell(number, decimal(int64(place))), b.cell(label, line.Step), b.cell(code, line.Target), b.change(line)}
-	})
+		all = append(all, numbered{line, place})
+	}
+	return all
 }
 
 func (b builder) change(line rotation.Line) cell {

@@ -69,6 +69,9 @@ type Twins interface {
 	// Member tells whether role is a direct member of base; where one of them does
 	// not exist it is not.
 	Member(ctx context.Context, role, base string) (bool, error)
+	// PlanFormer is Database.Plan for the one that is served: what a restart asks of
+	// a role, whose sessions old and new pods have together, it does not ask.
+	PlanFormer(ctx context.Context, role string) (change string, warnings []string, err error)
 	// PlanTwin is Database.Plan for target, the one of base and twin that is not
 	// served. It may be NOLOGIN and without a password, and must have no session;
 	// the twin may be missing, where Create may make it. It changes nothing.

@@ -176,7 +176,11 @@ func (r *run) databaseQuestions() []question {
 
 // planFormer asks about the role that is switched away from.
 func (r *run) planFormer(ctx context.Context, role string) (change string, warnings []string, err error) {
-	if _, warnings, err = r.planDatabase(ctx, role); err != nil {
+	plan := r.Twins.PlanFormer
+	if r.emergency() {
+		plan = r.planDatabase
+	}
+	if _, warnings, err = plan(ctx, role); err != nil {
 		return "", warnings, err
 	}
 	if r.emergency() {

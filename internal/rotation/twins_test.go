@@ -18,6 +18,10 @@ func (t twinsPort) Member(ctx context.Context, name, base string) (member bool, 
 	return member, err
 }
 
+func (t twinsPort) PlanFormer(ctx context.Context, name string) (string, []string, error) {
+	return databasePort(t).Plan(ctx, name)
+}
+
 func (t twinsPort) PlanTwin(ctx context.Context, base, other, target string) (string, []string, error) {
 	return "new verifier", nil, t.p.call(ctx, "Twins.PlanTwin", func() error {
 		if base != role || target != base && target != other {

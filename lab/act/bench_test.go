@@ -60,7 +60,7 @@ func (b *bench) platform(t *testing.T, pods int32) *fixture.Platform {
 	p, err := fixture.New(t.Context(), b.lab)
 	t.Cleanup(func() { check(t, p.Close()) })
 	check(t, err)
-	check(t, p.OpenAccount())
+	check(t, p.OpenCreator())
 	check(t, p.Deploy(shop, pods))
 	return p
 }

@@ -64,7 +64,7 @@ func NewBench(ctx context.Context, lab labtest.Lab, program, folder string, pods
 	if err != nil {
 		return b, err
 	}
-	if err := errors.Join(os.Mkdir(b.folder, 0o700), p.OpenAccount()); err != nil {
+	if err := errors.Join(os.Mkdir(b.folder, 0o700), p.OpenCreator()); err != nil {
 		return b, err
 	}
 	if err := b.address(); err != nil {

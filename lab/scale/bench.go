@@ -55,7 +55,7 @@ func NewBench(ctx context.Context, lab labtest.Lab, folder string, pods int32) (
 		return b, err
 	}
 	p.GitHub.LimitRates()
-	return b, errors.Join(p.OpenAccount(), b.mayCopy(), b.address())
+	return b, errors.Join(p.OpenCreator(), b.mayCopy(), b.address())
 }
 
 // Close removes all that the bench has made.

@@ -93,6 +93,7 @@ func twinsPlan(t *testing.T, d Twins) {
 	d.create(t)
 	d.plan(t, d.Twin)
 	d.plan(t, d.Role)
+	d.planFormer(t)
 	d.wantVerdict(t, d.ofTwin(t, "Password0ForTheTwins"), secret.No, "a password of the twin after the plan")
 	d.wantVerdict(t, login(d.Current), secret.Yes, "the current password after the plan")
 }
@@ -106,9 +107,20 @@ func (d Twins) plan(t *testing.T, target string) {
 	}
 }
 
+func (d Twins) planFormer(t *testing.T) {
+	t.Helper()
+	change, _, err := d.Twins.PlanFormer(t.Context(), d.Role)
+	must(t, err, "plan for the role that is served")
+	if change == "" {
+		t.Error("the plan does not say what would change")
+	}
+}
+
 func twinsMissingBase(t *testing.T, d Twins) {
 	_, _, err := d.Twins.PlanTwin(t.Context(), d.Role+"_that_is_not_there", d.Twin, d.Twin)
 	wantClass(t, err, rotation.Refused, "plan for a missing role", d.Current.Password)
+	_, _, err = d.Twins.PlanFormer(t.Context(), d.Role+"_that_is_not_there")
+	wantClass(t, err, rotation.Refused, "plan for a missing role that is served", d.Current.Password)
 }
 
 func twinsCreate(t *testing.T, d Twins) {
