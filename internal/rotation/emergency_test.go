@@ -424,11 +424,16 @@ func TestRollbackIsRefused(t *testing.T) {
 		before func(*world)
 		words  []string
 	}{
-		"nothing was rotated":   {func(*world) {}, []string{"there is none that the journal knows of"}},
-		"after an emergency":    {func(w *world) { w.run(emergency) }, []string{"was an emergency", "compromised"}},
-		"during an emergency":   {func(w *world) { w.script["1 Served.Set 2"] = crashAfter; w.run(emergency) }, []string{"it is an emergency", "resume"}},
-		"kept no more":          {func(w *world) { w.run(rotate); <-time.After(25 * time.Hour) }, []string{"kept until", "keep-previous"}},
-		"never kept":            {func(w *world) { w.policy.KeepPrevious = 0; w.run(rotate) }, []string{"was not kept"}},
+		"nothing was rotated": {func(*world) {}, []string{"there is none that the journal knows of"}},
+		"after an emergency":  {func(w *world) { w.run(emergency) }, []string{"was an emergency", "compromised"}},
+		"during an emergency": {func(w *world) { w.script["1 Served.Set 2"] = crashAfter; w.run(emergency) }, []string{"it is an emergency", "resume"}},
+		"kept no more":        {func(w *world) { w.run(rotate); <-time.After(25 * time.Hour) }, []string{"kept until", "keep-previous"}},
+		"never kept":          {func(w *world) { w.policy.KeepPrevious = 0; w.run(rotate) }, []string{"was not kept"}},
+		"turned back already": {func(w *world) {
+			w.run(rotate)
+			w.sick = func(_, mark string) bool { return !strings.HasSuffix(mark, "-back") }
+			w.run(rotate)
+		}, []string{"was turned back"}},
 		"changed by hand since": {func(w *world) { w.run(rotate); w.served.stamp.RotationID = "another" }, []string{"somebody else changed it since"}},
 		"the journal is gone":   {func(w *world) { w.run(rotate); w.journal = secret.Document{}; w.highest[0] = 0 }, []string{"there is none"}},
 	} {

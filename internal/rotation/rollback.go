@@ -21,6 +21,8 @@ func (r *run) undoable() error {
 		return undo("there is none that the journal knows of")
 	case r.state.Mode == Emergency:
 		return undo("rotation %q was an emergency: the password that it replaced is compromised and stored nowhere", r.state.ID)
+	case r.served.RotationID != r.state.ID && r.served.Epoch == r.state.Epoch && !complete(r.state.Previous):
+		return undo("rotation %q was turned back, and the password before the one that is served again was not kept", r.state.ID)
 	case r.served.RotationID != r.state.ID:
 		return undo("%s holds rotation %q and the journal's last one is %q: somebody else changed it since", r.Served, r.served.RotationID, r.state.ID)
 	case until == nil || !complete(r.state.Previous):
