@@ -59,7 +59,22 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Context().Err() != nil {
 		return // the process has died
 	}
+	if err := rewind(r); err != nil {
+		return // likewise
+	}
 	f.back.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), meetingKey{}, m)))
+}
+
+// rewind lets the transport send a body again where it finds an idle connection
+// closed: the proxy itself is no fault.
+func rewind(r *http.Request) error {
+	body, err := io.ReadAll(r.Body)
+	if err != nil || len(body) == 0 {
+		return err
+	}
+	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	r.Body, err = r.GetBody()
+	return err
 }
 
 type meetingKey struct{}
