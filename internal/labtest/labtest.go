@@ -65,6 +65,17 @@ func Own(t testing.TB) Lab {
 	return lab
 }
 
+// OwnServer is Open for tests that need the lab's own PostgreSQL, or its programs:
+// it skips the test where the lab is on somebody else's server.
+func OwnServer(t testing.TB) Lab {
+	t.Helper()
+	lab := Open(t)
+	if lab.PostgresLog == "" {
+		t.Skip("needs a lab that runs PostgreSQL itself")
+	}
+	return lab
+}
+
 // Platform waits until no other test, in whatever process, works on the lab's
 // platform, and keeps the others away until t ends. Every test that restarts its
 // workloads, changes its Secret or role, or expects it to be at rest calls it.

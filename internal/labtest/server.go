@@ -54,9 +54,7 @@ func NewServer(t *testing.T) *Server {
 
 func prepare(t *testing.T) *Server {
 	t.Helper()
-	if Open(t).PostgresLog == "" {
-		t.Skip("needs a lab that runs PostgreSQL itself")
-	}
+	OwnServer(t)
 	owner, err := user.Lookup("postgres")
 	if err != nil || os.Getuid() != 0 {
 		t.Fatal("root and the user postgres are missing: PostgreSQL does not run as root")

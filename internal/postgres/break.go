@@ -51,11 +51,12 @@ func (d *Database) Break(ctx context.Context, base string, compromised ...string
 }
 
 // oust ends the sessions of roles that hold the lock on base or wait for it, and
-// waits until they are gone. Any role that may connect can take a lock.
+// waits for each within the time of a statement: one that stays and holds the lock
+// is told by holding. Any role that may connect can take a lock.
 func (s *session) oust(ctx context.Context, base string, roles []string) error {
 	_, err := list(ctx, s, pgx.RowTo[bool], `SELECT pg_terminate_backend(a.pid, $3) FROM pg_stat_activity a
 		WHERE a.usename = ANY ($2) AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND `+isLock+`)`,
-		lockKey(base), roles, breakTimeout.Milliseconds())
+		lockKey(base), roles, (answerTimeout / 2).Milliseconds())
 	if err == nil {
 		return nil
 	}

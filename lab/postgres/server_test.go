@@ -12,10 +12,8 @@ import (
 
 // TestServerStepsBack looks for the running server in its control group.
 func TestServerStepsBack(t *testing.T) {
-	lab := labtest.Own(t)
-	if lab.PostgresLog == "" {
-		t.Skip("needs a lab that runs PostgreSQL itself")
-	}
+	labtest.Own(t)
+	lab := labtest.OwnServer(t)
 	text, err := os.ReadFile(filepath.Join(filepath.Dir(lab.PostgresLog), "data", "postmaster.pid"))
 	if err != nil {
 		t.Fatal(err)
