@@ -50,7 +50,7 @@ func (r *Road) Lengthen(roundTrip time.Duration) {
 	r.made.Store(0)
 }
 
-// Bytes is how many were carried since Lengthen, both ways, encryption included.
+// Bytes is how many were taken up since Lengthen, both ways, encryption included.
 func (r *Road) Bytes() int64 { return r.bytes.Load() }
 
 // Connections is how many were made since Lengthen.
@@ -116,6 +116,7 @@ func (r *Road) pump(to, from net.Conn, first time.Time, delay time.Duration) {
 			text := make([]byte, 32<<10)
 			n, err := from.Read(text)
 			if n > 0 {
+				r.bytes.Add(int64(n))
 				under <- parcel{due: later(first, time.Now().Add(delay)), text: text[:n]}
 			}
 			if err != nil {
@@ -125,9 +126,7 @@ func (r *Road) pump(to, from net.Conn, first time.Time, delay time.Duration) {
 	}()
 	for p := range under {
 		time.Sleep(time.Until(p.due))
-		n, err := to.Write(p.text)
-		r.bytes.Add(int64(n))
-		if err != nil {
+		if _, err := to.Write(p.text); err != nil {
 			_ = from.Close()
 			break
 		}
