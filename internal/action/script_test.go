@@ -52,7 +52,7 @@ func TestInputs(t *testing.T) {
 // a database, a namespace and a GitHub of its own, and these commands:
 //
 //	exits CODE COMMAND...          run a command that ends with this exit code
-//	deploy NAME [VARIABLE=VALUE]   run a service that reads the Secret; $PASSWORD is the first password. $ELSEWHERE/NAME reads the copy
+//	deploy NAME [VARIABLE=VALUE]   run a service that reads the Secret, in one pod or in pods=N; $PASSWORD is the first password. $ELSEWHERE/NAME reads the copy
 //	reads NAME KEY...                a Deployment without pods whose container takes these keys, each by itself
 //	copy KEY=VALUE                 make the namespace $ELSEWHERE with the Secret reports-credentials, a copy that has this key, too
 //	remember                       note every store
@@ -165,12 +165,18 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func deploy(ts *testscript.TestScript, _ bool, args []string) {
-	var extra []corev1.EnvVar
+	pods, extra := int32(1), []corev1.EnvVar(nil)
 	for _, pair := range args[1:] {
 		name, value, _ := strings.Cut(pair, "=")
+		if name == "pods" {
+			n, err := strconv.ParseInt(value, 10, 32)
+			ts.Check(err)
+			pods = int32(n)
+			continue
+		}
 		extra = append(extra, corev1.EnvVar{Name: name, Value: value})
 	}
-	ts.Check(of(ts).Deploy(args[0], 2, extra...))
+	ts.Check(of(ts).Deploy(args[0], pods, extra...))
 }
 
 // reads makes a Deployment without pods whose container takes these keys, each by

@@ -291,7 +291,7 @@ func (r *run) turnBack(ctx context.Context) error {
 		}
 		next.Phase = Back
 		if r.untouched() {
-			next.Record.Restart = "none"
+			next.Record.Restart = restartNone
 		}
 		if err := r.save(ctx, next); err != nil {
 			return "", err
@@ -330,7 +330,7 @@ func (r *run) wayBack() way {
 	stamp := r.state.Former
 	stamp.Epoch = r.state.Epoch
 	w := way{credential: r.state.Previous, stamp: stamp, mark: r.state.ID + backSuffix, back: true, lenient: true, alternate: r.switches()}
-	if r.state.Record.Restart == "none" {
+	if r.state.Record.Restart == restartNone {
 		w.mark = ""
 	}
 	return w

@@ -64,7 +64,7 @@ type Record struct {
 	LockedIn  string   `json:"lock_database"`
 	Targets   []Stored `json:"targets,omitempty"`
 	Workloads []string `json:"workloads,omitempty"`
-	Restart   string   `json:"restart,omitempty"` // "none": the way back restarts nobody
+	Restart   string   `json:"restart,omitempty"` // on the way back: restartNone, restartAll, or as the served Secret tells
 	Undoes    string   `json:"undoes,omitempty"`  // the rotation whose previous credential this one brings back
 	// Repairs says that the database refused what was served before: there is
 	// nothing to go back to.
@@ -81,6 +81,12 @@ type Record struct {
 	Former   string     `json:"former,omitempty"`
 	RetireAt *time.Time `json:"retire_at,omitempty"`
 }
+
+// What Record.Restart says of the pods.
+const (
+	restartNone = "none" // none can have read the pending credential
+	restartAll  = "all"  // the served Secret was restored from a backup: it does not tell what they have read
+)
 
 // Stored is a copy and when its store last said that it was updated.
 type Stored struct {

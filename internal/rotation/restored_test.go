@@ -57,13 +57,14 @@ func TestRestoredSecretOverAnOpenRotationIsWrittenAgain(t *testing.T) {
 	}
 	for _, call := range open(t) {
 		for name, way := range ways {
-			for _, age := range []string{"before all", "before the last"} {
+			for _, age := range []string{"before all", "before the last", "right before it"} {
 				t.Run(name+" after "+call+" with the Secret of "+age, func(t *testing.T) {
 					inWorld(t, func(t *testing.T, w *world) {
 						backups := map[string]servedSecret{"before all": w.backup()}
 						w.run(rotate)
 						backups["before the last"] = w.backup()
 						w.run(rotate)
+						backups["right before it"] = w.backup()
 						w.crashAt(t, call)
 						w.restore(backups[age])
 						res, _ := w.run(way.next)

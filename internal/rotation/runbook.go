@@ -226,9 +226,9 @@ func (r *run) closeGap(cause error) error {
 
 // untouched tells whether the served Secret is known to be as it was before the
 // rotation, so that no pod can have read the pending credential. One that was
-// recreated meanwhile proves nothing.
+// recreated or restored meanwhile proves nothing.
 func (r *run) untouched() bool {
-	return !r.wrote && r.served.RotationID == r.state.Former.RotationID && sameCredential(r.served.Credential, r.state.Previous)
+	return !r.wrote && r.state.Record.Restart != restartAll && r.served.RotationID == r.state.Former.RotationID && sameCredential(r.served.Credential, r.state.Previous)
 }
 
 // measure notes how long the former password has been refused.

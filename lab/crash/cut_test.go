@@ -41,7 +41,6 @@ func password(requests []proxy.Request) (found []proxy.Request) {
 // cut ends the connection at every byte of the answer to each write of the
 // password.
 func (s *suite) cut(t *testing.T) {
-	t.Parallel()
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
 			var all []cut

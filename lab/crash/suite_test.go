@@ -48,16 +48,19 @@ func switchingAlarm() mode {
 func TestNothingIsLost(t *testing.T) {
 	s := newSuite(t)
 	t.Run("judge", s.judge)
-	t.Run("kill", s.kill)
-	t.Run("back", s.back)
-	t.Run("undo", s.undo)
-	t.Run("term", s.term)
-	t.Run("race", s.race)
-	t.Run("leak", s.leak)
-	// Side by side: most of their time they wait.
-	t.Run("zombie", s.zombie)
-	t.Run("cut", s.cut)
+	// Beside all others: most of their time they wait.
 	t.Run("outage", s.outage)
+	t.Run("busy", func(t *testing.T) {
+		t.Parallel()
+		t.Run("kill", s.kill)
+		t.Run("back", s.back)
+		t.Run("undo", s.undo)
+		t.Run("term", s.term)
+		t.Run("zombie", s.zombie)
+		t.Run("cut", s.cut)
+		t.Run("race", s.race)
+		t.Run("leak", s.leak)
+	})
 }
 
 // suite is what all cases share.

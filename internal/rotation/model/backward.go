@@ -48,7 +48,7 @@ func (c call) shown() bool {
 	if c.Mistake == NotPending {
 		return p.wrote || p.served.id == p.journal.id || p.served.cred == p.journal.pending
 	}
-	return p.wrote || p.served.id != p.journal.former || p.served.cred != p.journal.previous
+	return p.wrote || p.journal.restored || p.served.id != p.journal.former || p.served.cred != p.journal.previous
 }
 
 func (c call) restartBack(i int) {

@@ -63,7 +63,8 @@ func (s *state) atRest() bool {
 
 // byHand is what somebody does while no run is at work: delete the journal
 // although the served Secret holds what the database accepts, exchange the
-// password everywhere, with a new Secret, or change it in the database alone.
+// password everywhere, with a new Secret, or change it in the database alone; or
+// restore the Secret from a backup that was made right before the open rotation.
 func (m Machine) byHand(s state) []edge {
 	var out []edge
 	if s.spent.Deleted < m.Budget.Deleted && s.db.works(s.served.cred) {
@@ -72,6 +73,12 @@ func (m Machine) byHand(s state) []edge {
 		next.forgot, next.lostOpen = true, s.journal.phase != idle
 		next.journal = journal{version: s.journal.version + 1}
 		out = append(out, other(next, "SOMEBODY DELETES THE JOURNAL"))
+	}
+	if s.spent.Restored < m.Budget.Restored && s.journal.phase == forward && s.journal.previous.password != 0 {
+		next := s
+		next.spent.Restored++
+		next.served = served{s.journal.epoch - 1, s.journal.former, s.journal.previous}
+		out = append(out, other(next, "SOMEBODY RESTORES THE SECRET"))
 	}
 	if s.spent.Drifted < m.Budget.Drifted && s.served.cred.password != 0 {
 		out = append(out, drifted(s))

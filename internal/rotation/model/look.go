@@ -25,6 +25,7 @@ func (c call) claim() {
 	if c.Mistake == EpochOfJournal {
 		highest = c.s.journal.epoch
 	}
+	c.s.journal.restored = c.s.journal.restored || c.s.journal.phase != idle && c.p.served.epoch < c.s.journal.epoch && c.Mistake != RestoredUnseen
 	c.s.journal.version++
 	c.s.journal.epoch = highest + 1
 	c.p.journal, c.p.claimed = c.s.journal, c.s.journal.epoch

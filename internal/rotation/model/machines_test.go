@@ -87,6 +87,8 @@ func foci(faults int8, full bool) []focus {
 		{"Secrets made anew", append(
 			only(Machine{Budget: Budget{Faults: 1, Failures: 1, Recreated: 1}}, asks(Rotate, Rotate), asks(Rotate, Rollback)),
 			only(Machine{Budget: Budget{Takeovers: 1, Failures: 1, Recreated: 1}}, asks(Rotate, Rotate))...)},
+		// The served Secret is as it was right before the open rotation.
+		{"restored Secrets", meet(Machine{Budget: Budget{Faults: 1, Failures: 1, Restored: 1}}, asks(Rotate, Rollback), asks(Rotate, Rotate))},
 		// Somebody has changed the password in the database alone.
 		{"changed in the database", meet(Machine{Budget: Budget{Faults: 1, Failures: 1, Drifted: 1}}, []Ask{{}, {Repair: true}}, []Ask{{Repair: true}, {Command: Rollback}}, []Ask{{Repair: true}, {Command: Emergency}})},
 		// A run knows of fewer targets than the rotation.
@@ -121,7 +123,7 @@ func (m Machine) name() string {
 		n    int8
 		what string
 	}{{b.Faults, "faults"}, {b.Failures, "failures"}, {b.Takeovers, "takeovers"}, {b.Late, "late"}, {b.Restarts, "restarts"},
-		{b.Deleted, "deleted"}, {b.Recreated, "recreated"}, {b.Exchanged, "exchanged"}, {b.Drifted, "drifted"}} {
+		{b.Deleted, "deleted"}, {b.Recreated, "recreated"}, {b.Restored, "restored"}, {b.Exchanged, "exchanged"}, {b.Drifted, "drifted"}} {
 		if often.n > 0 {
 			words = append(words, fmt.Sprintf("%d %s", often.n, often.what))
 		}

@@ -32,6 +32,7 @@ const (
 	SameMark
 	RestartMarked
 	NotPending
+	RestoredUnseen
 	NoComparison
 	AnyTime
 	IntactUnanswered

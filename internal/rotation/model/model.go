@@ -20,7 +20,7 @@
 // of GitHub that arrive late; locks that are taken from a live run; the former
 // password put back where the Secret cannot be written; the lockout of a role
 // against somebody who has sessions of it; retirement; a journal that was
-// deleted, a served Secret that was made anew or exchanged by hand; a password
+// deleted, a served Secret that was made anew, restored or exchanged by hand; a password
 // that was changed in the database alone, and its repair; runs with fewer targets; runs of the other strategy than the one before.
 //
 // It does not know: clocks (retire-after may be over at any time or be 0, minimum-age and
@@ -86,6 +86,7 @@ type Budget struct {
 	Deleted   int8 // journals that somebody deletes
 	Recreated int8 // served Secrets that somebody deletes and makes anew
 	Exchanged int8 // passwords that somebody exchanges by hand, everywhere
+	Restored  int8 // served Secrets that somebody restores from before the open rotation
 	Drifted   int8 // passwords that somebody sets by hand, in the database alone
 }
 

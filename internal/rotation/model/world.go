@@ -39,6 +39,7 @@ type journal struct {
 	gaveUp         bool // it has given a rotation in place up
 	oneWay         bool // it is a repair: the database refuses what was served before
 	noRestart      bool // of the way back
+	restored       bool // the Secret was found older than the journal: it does not tell what pods have read
 	remote         bool // GitHub is among the targets; of what is not open: with the time of its last write
 	timed          bool // of what is open: the one before had that time
 	retire         bool // the role that is not served is to be retired

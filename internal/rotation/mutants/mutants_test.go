@@ -6,9 +6,17 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"go/ast"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -78,6 +86,61 @@ func TestEveryMutantIsAboutALineThatIsThere(t *testing.T) {
 	if len(all) < 30 {
 		t.Errorf("only %d mutants", len(all))
 	}
+}
+
+// TestEveryMutantCompiles sees at once what would otherwise be found one mutant at
+// a time: code that has changed since.
+func TestEveryMutantCompiles(t *testing.T) {
+	fset := token.NewFileSet()
+	files, imports := sources(t, fset), imported(t, fset)
+	for _, m := range read(t) {
+		text, err := m.source()
+		if err != nil {
+			continue // told by another test
+		}
+		mistaken := maps.Clone(files)
+		if mistaken[m.file], err = parser.ParseFile(fset, m.file, text, parser.SkipObjectResolution); err == nil {
+			_, err = (&types.Config{Importer: imports}).Check("rotation", fset, slices.Collect(maps.Values(mistaken)), nil)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", m.name, err)
+		}
+	}
+}
+
+// sources are the files of package rotation.
+func sources(t *testing.T, fset *token.FileSet) map[string]*ast.File {
+	names, err := filepath.Glob("../*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]*ast.File{}
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		if files[filepath.Base(name)], err = parser.ParseFile(fset, name, nil, parser.SkipObjectResolution); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return files
+}
+
+// imported reads what package rotation imports as the compiler has left it.
+func imported(t *testing.T, fset *token.FileSet) types.Importer {
+	list := exec.CommandContext(t.Context(), "go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}", "..")
+	list.Stderr = os.Stderr
+	out, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	exported := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		if path, file, _ := strings.Cut(strings.TrimSpace(line), " "); file != "" {
+			exported[path] = file
+		}
+	}
+	return importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exported[path]) })
 }
 
 func TestMutantsAreKilled(t *testing.T) {
