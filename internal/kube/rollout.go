@@ -35,7 +35,7 @@ type rollout struct {
 	operator string // what owns the workload and may undo a change, or empty
 	reloader reloader
 	writer   string // field manager of the last change by another, where it is known
-	blind    bool   // a container has no readiness probe: its pods are ready as soon as they start
+	blind    bool   // a container has neither a readiness probe nor a startup probe: its pods are ready as soon as they start
 }
 
 const (
@@ -88,7 +88,7 @@ func ofDaemonSet(d *appsv1.DaemonSet) (rollout, *corev1.PodTemplateSpec) {
 func common(o metav1.Object, template corev1.PodTemplateSpec, observed int64) rollout {
 	r := rollout{name: o.GetName(), mark: template.Annotations[annotationRestart],
 		version: o.GetResourceVersion(), generation: o.GetGeneration(), observed: observed, writer: lastWriter(o.GetManagedFields())}
-	r.blind = slices.ContainsFunc(template.Spec.Containers, func(c corev1.Container) bool { return c.ReadinessProbe == nil })
+	r.blind = slices.ContainsFunc(template.Spec.Containers, func(c corev1.Container) bool { return c.ReadinessProbe == nil && c.StartupProbe == nil })
 	r.reloader = readReloader(o.GetAnnotations(), template.Annotations)
 	if owner := metav1.GetControllerOf(o); owner != nil {
 		r.operator = owner.Kind + "/" + owner.Name

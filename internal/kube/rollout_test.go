@@ -62,6 +62,9 @@ func TestRolloutOfEachKind(t *testing.T) {
 			r.remedy = "set spec.updateStrategy.rollingUpdate.partition to 0"
 		})},
 		{"no probe", daemonSet(func(d *appsv1.DaemonSet) { d.Spec.Template.Spec.Containers = []corev1.Container{{}} }), with(func(r *rollout) { r.blind = true })},
+		{"only a startup probe", daemonSet(func(d *appsv1.DaemonSet) {
+			d.Spec.Template.Spec.Containers = []corev1.Container{{StartupProbe: &corev1.Probe{}}}
+		}), base},
 		{"daemonset", daemonSet(func(*appsv1.DaemonSet) {}), base},
 		{"daemonset on delete", daemonSet(func(d *appsv1.DaemonSet) { d.Spec.UpdateStrategy.Type = appsv1.OnDeleteDaemonSetStrategyType }),
 			with(func(r *rollout) { r.obstacle, r.remedy = onDelete, onDeleteRemedy })},
