@@ -75,6 +75,8 @@ func TestInputs(t *testing.T) {
 //	limited METHOD STATUS SECONDS TIMES GitHub answers so often that there were too many requests, and for how long
 //	trust                          move to the server that asks nobody for a password
 //	pod                            move to a server that runs in the pod postgres-0 of the namespace, on the node with the address $NODE
+//	pooler list|query              run PgBouncer in a Deployment before the server, at the port $POOLER: with a list that it makes of the served Secret, or with auth_query
+//	refused [N]                    so many logins of the services were refused, or some
 //	standby DELAY                  give that server a standby that replays so much later, at the host:port $STANDBY
 //	replay pause|resume            let it replay, or not
 //	replayed                       it has the password of the primary
@@ -129,7 +131,7 @@ func scenarioCommands() map[string]func(*testscript.TestScript, bool, []string) 
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"exits": exits, "deploy": deploy, "reads": reads, "alter": alter, "remember": remember, "unchanged": judged((*platform).unchanged), "restored": judged((*platform).restored),
 		"consistent": judged((*platform).consistent), "accepts": login(true), "refuses": login(false), "serves": serves, "ready": ready, "alone": alone, "mark": mark,
-		"secret": addKey, "copy": makeCopy, "label": label, "aged": aged, "github": fault, "asked": asked, "limited": limited, "trust": trust, "pod": pod, "standby": standby, "replay": replay, "replayed": judged((*platform).replayed), "account": account, "killed": killed, "held": held, "released": released, "together": together,
+		"secret": addKey, "copy": makeCopy, "label": label, "aged": aged, "github": fault, "asked": asked, "limited": limited, "trust": trust, "pod": pod, "pooler": pooler, "refused": refused, "standby": standby, "replay": replay, "replayed": judged((*platform).replayed), "account": account, "killed": killed, "held": held, "released": released, "together": together,
 		"share": share, "shared": sharedWith, "on-github": onGitHub,
 		"inputs": several, "state": handOver, "url-follows": urlFollows, "session": openSession, "alive": alive,
 	}
@@ -350,6 +352,20 @@ func pod(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Setenv("NODE", node)
 	ts.Setenv("INPUT_POSTGRES_URL", p.AdminURL())
 	ts.Setenv("INPUT_POSTGRES_POD", p.Name+"/"+fixture.ServerPod+":"+p.Port())
+}
+
+func pooler(ts *testscript.TestScript, _ bool, args []string) {
+	port, err := of(ts).RunPooler(args[0] == "query")
+	ts.Check(err)
+	ts.Setenv("POOLER", port)
+}
+
+func refused(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := of(ts).Refused()
+	ts.Check(err)
+	if len(args) == 0 && n == 0 || len(args) > 0 && strconv.Itoa(n) != args[0] {
+		ts.Fatalf("%d logins were refused", n)
+	}
 }
 
 func standby(ts *testscript.TestScript, _ bool, args []string) {
