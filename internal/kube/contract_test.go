@@ -291,9 +291,9 @@ func (c *contract) put(kind, name string) {
 }
 
 func template(name string) corev1.PodTemplateSpec {
-	grace := int64(1)
+	grace, no := int64(1), false
 	return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": name}}, Spec: corev1.PodSpec{
-		HostNetwork: true, TerminationGracePeriodSeconds: &grace, Containers: []corev1.Container{{
+		HostNetwork: true, AutomountServiceAccountToken: &no, TerminationGracePeriodSeconds: &grace, Containers: []corev1.Container{{
 			Name: "app", Image: "pgrotate.lab/pause:1", ImagePullPolicy: corev1.PullNever, Env: []corev1.EnvVar{{Name: "PGPASSWORD",
 				ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: name}, Key: "password"}}}},
 		}}}}

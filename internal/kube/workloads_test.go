@@ -22,10 +22,10 @@ const (
 
 // podTemplate is one container on the node's network that reads the Secret.
 func podTemplate(name string) corev1.PodTemplateSpec {
-	grace := int64(1)
+	grace, no := int64(1), false
 	return corev1.PodTemplateSpec{
 		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": name}},
-		Spec: corev1.PodSpec{HostNetwork: true, TerminationGracePeriodSeconds: &grace, Containers: []corev1.Container{{
+		Spec: corev1.PodSpec{HostNetwork: true, AutomountServiceAccountToken: &no, TerminationGracePeriodSeconds: &grace, Containers: []corev1.Container{{
 			Name: "app", Image: pauseImage, ImagePullPolicy: corev1.PullNever,
 			Env: []corev1.EnvVar{{Name: "PGPASSWORD", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
 				LocalObjectReference: corev1.LocalObjectReference{Name: servedName}, Key: "password"}}}},
