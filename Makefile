@@ -67,12 +67,15 @@ versions:
 	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v -timeout 2h ./versions
 
 # Nothing is lost, in every case: kills and cuts at every request and byte,
-# outages, races, stopped processes, leaks. Hours; `make test` has a part of it.
+# outages, races, stopped processes, leaks; or only the tests that PROOF names.
+# Hours; `make test` has a part of it.
+PROOF ?= .
 crash: export PGROTATE_LAB = $(LAB)
 crash: export PGROTATE_CRASH = whole
 crash: lab
 	cd lab && $(RUN) rest
-	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v -timeout 12h ./leak ./crash
+	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v -timeout 12h -run '$(PROOF)' ./leak ./crash
+	cd lab && $(RUN) up
 
 # Every pair of crashes and failures at any two calls; `make test` tries every single one and a sample of all pairs, `go test ./...` a small sample of both.
 faults:
