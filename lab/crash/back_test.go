@@ -19,6 +19,7 @@ func (c turn) String() string { return c.at.String() + " of the way back" }
 
 // back kills the process at every request of the way back; one resume ends it.
 func (s *suite) back(t *testing.T) {
+	t.Parallel()
 	for _, m := range modes()[:2] { // an emergency has none
 		t.Run(m.name, func(t *testing.T) { s.killedBack(t, m) })
 	}
@@ -49,6 +50,7 @@ func (s *suite) killedBack(t *testing.T, m mode) {
 // undo kills the process at every request of a rollback that undoes a finished
 // rotation; one resume ends it.
 func (s *suite) undo(t *testing.T) {
+	t.Parallel()
 	rollback := mode{name: "rollback", inputs: map[string]string{"INPUT_COMMAND": "rollback"}}
 	f := spread(s, t, kind{rollback.name, true}, part(s, moments(rollback, s.undisturbed(t, rollback, true)), 5, func(at) bool { return false }), func(b *Bench, c at) outcome {
 		if o := rotated(b, at{mode: modes()[0]}); o.err != nil {

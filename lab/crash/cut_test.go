@@ -41,6 +41,7 @@ func password(requests []proxy.Request) (found []proxy.Request) {
 // cut ends the connection of whole rotations after some bytes of the answer to each
 // write of the password; TestAnswerCutAtEveryByte tries them all.
 func (s *suite) cut(t *testing.T) {
+	t.Parallel()
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
 			var all []cut
@@ -102,6 +103,7 @@ func (s *suite) outage(t *testing.T) {
 	t.Parallel()
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
 			var all []outage
 			for _, c := range moments(m, s.undisturbed(t, m, false)) {
 				if c.writes() || strings.Contains(c.name, "advisory") || strings.Contains(c.name, "clock_timestamp") {

@@ -37,10 +37,15 @@ func (c at) writes() bool {
 // kill ends the process with SIGKILL at every request of a rotation, before it
 // is passed on and before its answer is passed back.
 func (s *suite) kill(t *testing.T) {
+	t.Parallel()
 	for _, m := range modes() {
-		t.Run(m.name, func(t *testing.T) { s.killedAt(t, m, 15, at.wrote) })
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			s.killedAt(t, m, 15, at.wrote)
+		})
 	}
 	t.Run(switching, func(t *testing.T) {
+		t.Parallel()
 		m := switchingAlarm()
 		last := lastOf(s.undisturbed(t, m, true), "ALTER ROLE")
 		s.killedAt(t, m, 3, func(c at) bool { return c.name == last })

@@ -91,6 +91,7 @@ func lostAnswer(name string) func(*Bench) *proxy.Fault {
 // at the command lines of all processes, at each request, and looks for secrets
 // in all that they leave. That the search can find is shown in the package leak.
 func (s *suite) leak(t *testing.T) {
+	t.Parallel()
 	for mode, all := range map[string][]ending{"planned": endings(), "alternate": twinEndings()} {
 		f := spread(s, t, kind{mode, false}, part(s, all, len(all), func(ending) bool { return true }), watched)
 		fmt.Fprintf(os.Stdout, "leak, %s: %s\n", mode, f)

@@ -41,6 +41,7 @@ func (r round) all() int {
 // do or say whose rotation is under way. And four with an emergency: what it
 // has brought stays.
 func (s *suite) race(t *testing.T) {
+	t.Parallel()
 	for _, r := range []round{{planned: 8}, {planned: 4, alarm: true}} {
 		var rounds []round
 		for n := range 50 {

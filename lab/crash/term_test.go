@@ -28,6 +28,7 @@ func (c cancelled) String() string { return c.at.String() + ", SIGTERM" }
 // term tells the process to end, with SIGTERM, at every request of a rotation,
 // which goes its way: it ends soon, says how, and one resume ends the rest.
 func (s *suite) term(t *testing.T) {
+	t.Parallel()
 	planned, alarm := modes()[0], modes()[2]
 	t.Run(planned.name, func(t *testing.T) { s.cancelledAt(t, planned, 4) })
 	t.Run(alarm.name, func(t *testing.T) { s.cancelledAt(t, alarm, 2) })

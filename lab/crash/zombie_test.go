@@ -28,6 +28,7 @@ func (c stop) String() string { return c.at.String() + ", taken over by " + c.by
 // but GitHub, which knows no precondition; the next resume heals that. All
 // requests count where an emergency takes over, else a part of them.
 func (s *suite) zombie(t *testing.T) {
+	t.Parallel()
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
 			var cases []stop
