@@ -17,7 +17,7 @@ demo:
 test: test-alone
 	@was=$$(test -e $(LAB) && echo up); \
 	$(MAKE) --no-print-directory lab && $(MAKE) --no-print-directory test-here; code=$$?; \
-	test -n "$$was$(KEEP)" || $(MAKE) --no-print-directory lab-down; exit $$code
+	if test -n "$$was$(KEEP)"; then $(MAKE) --no-print-directory lab; else $(MAKE) --no-print-directory lab-down; fi; exit $$code
 
 # The tests that need no server, and a sample of the mistakes that they notice. The
 # model and the pairs of faults are arithmetic, which the race detector makes long.
@@ -25,20 +25,19 @@ test-alone:
 	PGROTATE_LAB= go test -race -shuffle=on -timeout 30m $$(go list ./... | grep -v /model$$)
 	go test -shuffle=on -timeout 30m ./internal/rotation/model -args -explore=usual
 	go test -timeout 30m -run EveryFault ./internal/rotation -args -pairs=sample
-	go test -count=1 -v -timeout 30m ./internal/rotation/mutants -args -every=25
+	go test -count=1 -v -timeout 30m ./internal/rotation/mutants -args -every=40
 
-# The tests against real servers, with a lab that runs; one package after the
-# other: pods that get no processor time are not healthy.
+# The tests against real servers, with a lab that runs: those of the platform first,
+# the others while it rests. One package after the other: pods that get no processor
+# time are not healthy.
 test-here: export PGROTATE_LAB = $(LAB)
 test-here:
-	cd lab && $(RUN) rest
-	go test -race -shuffle=on -p 1 -timeout 45m $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | sed -n 's,^\([^ ]*\) .*/internal/labtest.*,\1,p')
-	cd lab && $(RUN) up
-	cd lab && CGO_ENABLED=0 go test $(LEAN) -shuffle=on -p 1 -skip '^TestVersions$$' $$(go list ./... | grep -v -e /rehearsal -e /crash -e /leak -e /scale -e '/act$$')
+	cd lab && CGO_ENABLED=0 go test $(LEAN) -shuffle=on -p 1 . ./byhand ./platform
 	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v ./rehearsal
 	cd lab && $(RUN) rest
+	go test -race -shuffle=on -p 1 -timeout 45m $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | sed -n 's,^\([^ ]*\) .*/internal/labtest.*,\1,p')
+	cd lab && CGO_ENABLED=0 go test $(LEAN) -shuffle=on -p 1 -skip '^TestVersions$$' $$(go list ./... | grep -v -e '/lab$$' -e /byhand -e /platform -e /rehearsal -e /crash -e /leak -e /scale -e '/act$$')
 	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v -p 1 -parallel 4 -timeout 60m ./scale ./leak ./crash
-	cd lab && $(RUN) up
 
 # What a rotation costs, by hand and by pgrotate, on the same platform.
 bench: export PGROTATE_LAB = $(LAB)

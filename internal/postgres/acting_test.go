@@ -130,6 +130,7 @@ func (o owned) works(c secret.Credential, elsewhere, here string) {
 // TestTwinWorksAsWhatItsBaseWorksAs: a base may have a SET role of its own, so
 // that a migration's objects belong to an owner that does not log in.
 func TestTwinWorksAsWhatItsBaseWorksAs(t *testing.T) {
+	t.Parallel()
 	database := newFixture(t).newDatabase()
 	for name, c := range map[string]struct {
 		set             []string // $app, $owner, $other and $db are filled in

@@ -317,6 +317,7 @@ func (c *cutter) Write(p []byte) (int, error) {
 // TestSetThatIsCutOff cuts the connection at every message of Set, before and
 // after it arrives. Set must not claim to know, and after Acquire Holds must.
 func TestSetThatIsCutOff(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	committed, undone := 0, 0
 	for _, after := range []bool{false, true} {

@@ -32,6 +32,7 @@ func TestContract(t *testing.T) {
 		{"ByStoredVerifier", lab.PostgresTrustURL, "SUPERUSER"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			if c.server == "" {
 				t.Fatal("the lab has no such server")
 			}
@@ -52,6 +53,7 @@ func TestLockoutContract(t *testing.T) {
 		{"ByStoredVerifier", lab.PostgresTrustURL, "SUPERUSER"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			rotationtest.TestLockout(t, func(t *testing.T) rotationtest.Lockout {
 				return connect(t, c.server).lockout(c.administrator)
 			})
@@ -68,6 +70,7 @@ func TestTwinsContract(t *testing.T) {
 		{"ByStoredVerifier", lab.PostgresTrustURL, "SUPERUSER"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			rotationtest.TestTwins(t, func(t *testing.T) rotationtest.Twins {
 				return connect(t, c.server).twins(c.administrator)
 			})

@@ -62,6 +62,7 @@ func (f *fixture) rotator() secret.Credential {
 // TestEveryDeployedRightIsNeeded takes the rights of the file away one at a time:
 // the plans say so, and the SQL that they print gives it back.
 func TestEveryDeployedRightIsNeeded(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	rotator := f.rotator()
 	if says := f.objections(rotator); len(says) > 0 {

@@ -138,6 +138,7 @@ func (i *intruder) goesOn() {
 // time, or hold it up with a transaction, lose it all the same, and who comes back
 // as often as it can does not get in from the moment that Close returns.
 func TestLockoutAgainstAnIntruder(t *testing.T) {
+	t.Parallel()
 	for name, statement := range map[string]func(own secret.Credential) string{
 		"changes the password all the time": func(own secret.Credential) string {
 			return alterRole(own.User, asItIs, own.Verifier)
@@ -347,6 +348,7 @@ func (f *fixture) looksFor(word string, done chan error) {
 // TestExpelFindsALoginThatIsDrawnOut: a client may ask for a delay between the
 // check for LOGIN and the moment from which pg_stat_activity shows its session.
 func TestExpelFindsALoginThatIsDrawnOut(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.mayEnd()
 	name := f.newDatabase()

@@ -250,6 +250,7 @@ func TestPlanTwinNamesTheDatabasesThatItDoesNotSee(t *testing.T) {
 
 // TestTwinsOfAnyName rotates to the twin and back.
 func TestTwinsOfAnyName(t *testing.T) {
+	t.Parallel()
 	for name, kind := range map[string]string{
 		"Quotes": `Ann "the" O'Neil's`, "UpperCase": "Billing Service", "SQL": `a.b;--$1 %s\`, "Longest": strings.Repeat("x", 32), "LongestInBytes": strings.Repeat("é", 16),
 	} {

@@ -50,7 +50,7 @@ func (s *suite) cut(t *testing.T) {
 					all = append(all, cut{m, r.Name(), n})
 				}
 			}
-			cases := part(s, all, 8, func(cut) bool { return false })
+			cases := part(s, all, 4, func(cut) bool { return false })
 			if s.only == "" {
 				cases = evenly(cases, 100)
 			}
@@ -110,7 +110,7 @@ func (s *suite) outage(t *testing.T) {
 					all = append(all, outage{c, proxy.Reset}, outage{c, proxy.Hole})
 				}
 			}
-			f := spread(s, t, kind{m.name, false}, part(s, all, 4, func(outage) bool { return false }), unplugged)
+			f := spread(s, t, kind{m.name, false}, part(s, all, 3, func(outage) bool { return false }), unplugged)
 			fmt.Fprintf(os.Stdout, "outage, %s: %s\n", m.name, f)
 		})
 	}

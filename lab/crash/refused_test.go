@@ -16,7 +16,7 @@ import (
 // PGROTATE_CRASH=whole makes a hundred rotations, twenty of them killed.
 func TestAlternateRefusesNobody(t *testing.T) {
 	s := newSuite(t)
-	rotations, kills, every := 3, 1, "300ms"
+	rotations, kills, every := 3, 1, "500ms"
 	if s.whole {
 		rotations, kills, every = 100, 20, "20ms"
 	}

@@ -53,7 +53,8 @@ func (s Server) process(as *syscall.Credential) process.Process {
 	return process.Process{
 		Name: s.Name, Folder: s.Folder, Dir: s.data(), As: as, Ports: []int{s.Port},
 		Args: []string{s.program("postgres"), "-D", s.data()},
-		Quit: syscall.SIGINT, // a fast shutdown, which waits for no client
+		Env:  []string{"LD_BIND_NOW=1"}, // every login is a fork: symbols are looked up once
+		Quit: syscall.SIGINT,            // a fast shutdown, which waits for no client
 	}
 }
 
