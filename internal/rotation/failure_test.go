@@ -95,6 +95,26 @@ func TestClusterGoneRightAfterAlterPutsTheFormerPasswordBack(t *testing.T) {
 	})
 }
 
+// A run that dies between its claim and its fence leaves the Secret behind the
+// journal, as a backup would: that decides who is restarted, and nothing else.
+func TestClusterGoneRightAfterAlterOfALaterRunPutsTheFormerPasswordBack(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.script["1 Journal.Save 2"], w.script["2 Journal.Save 1"] = crashAfter, crashAfter
+		w.run(rotate)
+		w.run(resume)
+		w.hooks["3 Served.Set 2"] = w.changes(w.kubernetesGone)
+		res, _ := w.run(resume)
+		expect(t, res, rotation.StatusUnfinished, 3)
+		if !w.opens(birth) {
+			t.Error("the pods can read no password that opens the door")
+		}
+		w.down = func(string) bool { return false }
+		res, _ = w.run(undo)
+		expect(t, res, rotation.StatusRolledBack, 0)
+		w.settled(t, birth)
+	})
+}
+
 func TestClusterGoneAndNoWayBackLeavesTheDatabaseAlone(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.policy.GoBack = false

@@ -210,9 +210,9 @@ func (r *run) claim(ctx context.Context) (string, error) {
 	next.Owner, next.Record.Claim = r.Request.Owner, r.NewID()
 	if next.Phase != Idle {
 		next.Record.SecretUID = r.served.UID // a recreated Secret stays the one once it has an epoch
-		if r.served.Epoch < r.state.Epoch {  // a run that died before its fence leaves it so, too
-			next.Record.Restart = restartAll
-		}
+	}
+	if next.Phase == Forward && r.served.Epoch < r.state.Epoch { // a run that died before its fence leaves it so, too
+		next.Record.Restart = restartAll
 	}
 	if until := next.Record.PreviousUntil; next.Phase == Idle && until != nil && r.Now().After(*until) {
 		next.Previous, next.Former, next.Record.PreviousUntil = secret.Credential{}, secret.Stamp{}, nil

@@ -77,6 +77,26 @@ func TestRestoredSecretOverAnOpenRotationIsWrittenAgain(t *testing.T) {
 	}
 }
 
+// Whom the way back restarts is decided once: a run that dies on it between its
+// claim and its fence leaves the Secret behind the journal, as a backup would.
+func TestWayBackThatRestartsNobodyIsDecidedOnce(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.run(rotate)
+		w.script["2 Database.Set 1"], w.script["2 Journal.Save 3"], w.script["3 Journal.Save 1"] = refuse, crashAfter, crashAfter
+		w.run(rotate)
+		w.run(resume)
+		w.calls = nil
+		res, _ := w.run(resume)
+		expect(t, res, rotation.StatusRolledBack, 1)
+		w.settled(t, "NewPassword1")
+		if slices.ContainsFunc(w.calls, func(call string) bool {
+			return strings.Contains(call, ".Restart ") || strings.Contains(call, "Restart deployment")
+		}) {
+			t.Errorf("pods are restarted that have read nothing: %q", w.calls)
+		}
+	})
+}
+
 // Nobody but the pods and the copies has the password of a finished rotation when
 // an older Secret comes back: no planned run touches what the database has, and
 // only one that brings a new password in goes ahead.

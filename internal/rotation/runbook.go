@@ -213,7 +213,7 @@ func (r *run) stamped(w way) secret.Stamp {
 // it is, the next run finds it as before ALTER ROLE. After a conflict the
 // database is somebody else's matter.
 func (r *run) closeGap(cause error) error {
-	if !r.Policy.GoBack || r.switches() || r.state.oneWay() || r.state.Phase != Forward || r.sent.IsZero() || !r.untouched() || ClassOf(cause) == Conflict {
+	if !r.Policy.GoBack || r.switches() || r.state.oneWay() || r.state.Phase != Forward || r.sent.IsZero() || !r.unwritten() || ClassOf(cause) == Conflict {
 		return nil
 	}
 	if _, err := r.set(r.last, way{credential: r.state.Previous, back: true}); err != nil {
@@ -224,11 +224,14 @@ func (r *run) closeGap(cause error) error {
 	return nil
 }
 
-// untouched tells whether the served Secret is known to be as it was before the
-// rotation, so that no pod can have read the pending credential. One that was
-// recreated or restored meanwhile proves nothing.
-func (r *run) untouched() bool {
-	return !r.wrote && r.state.Record.Restart != restartAll && r.served.RotationID == r.state.Former.RotationID && sameCredential(r.served.Credential, r.state.Previous)
+// untouched tells whether no pod can have read the pending credential. A Secret
+// that was restored meanwhile does not prove it.
+func (r *run) untouched() bool { return r.unwritten() && r.state.Record.Restart != restartAll }
+
+// unwritten tells whether the served Secret is known to be as it was before the
+// rotation. One that was recreated meanwhile is not.
+func (r *run) unwritten() bool {
+	return !r.wrote && r.served.RotationID == r.state.Former.RotationID && sameCredential(r.served.Credential, r.state.Previous)
 }
 
 // measure notes how long the former password has been refused.

@@ -42,13 +42,17 @@ func (c call) turn() {
 }
 
 // shown tells whether pods may have read the pending credential: only a Secret
-// that still holds the previous one, as it was left, proves that they have not.
-func (c call) shown() bool {
+// that still holds the previous one, as it was left, proves that they have not,
+// and one that was restored does not.
+func (c call) shown() bool { return c.written() || c.p.journal.restored && c.Mistake != NotPending }
+
+// written tells whether the Secret may be other than the rotation found it.
+func (c call) written() bool {
 	p := c.p
 	if c.Mistake == NotPending {
 		return p.wrote || p.served.id == p.journal.id || p.served.cred == p.journal.pending
 	}
-	return p.wrote || p.journal.restored || p.served.id != p.journal.former || p.served.cred != p.journal.previous
+	return p.wrote || p.served.id != p.journal.former || p.served.cred != p.journal.previous
 }
 
 func (c call) restartBack(i int) {

@@ -148,12 +148,12 @@ func (m Machine) stops(s state, i int, refused bool) []edge {
 	return out
 }
 
-// mayRevert: the Secret cannot be written, nor the way back be decided, and no
-// pod can have read the new password.
+// mayRevert: the Secret cannot be written, nor the way back be decided, and it is
+// as the rotation found it.
 func (m Machine) mayRevert(p *process) bool {
 	stuck := p.at == serve || p.at == turnFence || p.at == turn
-	shown := call{Machine: m, p: p}.shown()
-	return stuck && p.journal.inPlace && p.sent && !shown
+	written := call{Machine: m, p: p}.written()
+	return stuck && p.journal.inPlace && p.sent && !written
 }
 
 // sendsLate: the write is given up, and arrives some time later.

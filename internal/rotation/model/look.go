@@ -25,7 +25,9 @@ func (c call) claim() {
 	if c.Mistake == EpochOfJournal {
 		highest = c.s.journal.epoch
 	}
-	c.s.journal.restored = c.s.journal.restored || c.s.journal.phase != idle && c.p.served.epoch < c.s.journal.epoch && c.Mistake != RestoredUnseen
+	if c.s.journal.phase == forward && c.p.served.epoch < c.s.journal.epoch && c.Mistake != RestoredUnseen {
+		c.s.journal.restored = true
+	}
 	c.s.journal.version++
 	c.s.journal.epoch = highest + 1
 	c.p.journal, c.p.claimed = c.s.journal, c.s.journal.epoch
