@@ -32,6 +32,7 @@ test-alone:
 # time are not healthy.
 test-here: export PGROTATE_LAB = $(LAB)
 test-here:
+	cd lab && $(RUN) up
 	cd lab && CGO_ENABLED=0 go test $(LEAN) -shuffle=on -p 1 . ./byhand ./platform
 	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v ./rehearsal
 	cd lab && $(RUN) rest
@@ -73,7 +74,7 @@ crash: export PGROTATE_LAB = $(LAB)
 crash: export PGROTATE_CRASH = whole
 crash: lab
 	cd lab && $(RUN) rest
-	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v -timeout 12h -run '$(PROOF)' ./leak ./crash
+	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v -p 1 -parallel 2 -timeout 12h -run '$(PROOF)' ./leak ./crash
 	cd lab && $(RUN) up
 
 # Every pair of crashes and failures at any two calls; `make test` tries every single one and a sample of all pairs, `go test ./...` a small sample of both.

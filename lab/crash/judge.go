@@ -167,6 +167,11 @@ func (b *Bench) podsWork(s *fixture.State) error {
 		if err := b.logsIn(pod.Name); err != nil {
 			return err
 		}
+		if b.untouched(s) { // no mark tells what it was started with
+			if err := b.logsInAnew(pod.Name); err != nil {
+				return err
+			}
+		}
 	}
 	if working == 0 {
 		return errors.New("no pod is left")
@@ -191,6 +196,22 @@ func (b *Bench) logsIn(pod string) (err error) {
 		err = fmt.Errorf("pod %q says %q: %w", pod, strings.TrimSpace(said), cmp.Or(err, errUnhealthy))
 	}
 	return err
+}
+
+// logsInAnew tells whether the next login of a pod goes well, too.
+func (b *Bench) logsInAnew(pod string) error {
+	first, err := b.ask(pod)
+	for range 30 {
+		if err != nil || !strings.HasPrefix(first, "healthy:") {
+			return fmt.Errorf("pod %q says %q: %w", pod, strings.TrimSpace(first), cmp.Or(err, errUnhealthy))
+		}
+		time.Sleep(500 * time.Millisecond)
+		var said string
+		if said, err = b.ask(pod); err == nil && said != first {
+			return b.logsIn(pod)
+		}
+	}
+	return fmt.Errorf("pod %q makes no login: %w", pod, errUnhealthy)
 }
 
 // ask asks a pod how its last login went.

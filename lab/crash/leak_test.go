@@ -93,7 +93,7 @@ func lostAnswer(name string) func(*Bench) *proxy.Fault {
 func (s *suite) leak(t *testing.T) {
 	t.Parallel()
 	for mode, all := range map[string][]ending{"planned": endings(), "alternate": twinEndings()} {
-		f := spread(s, t, kind{mode, false}, part(s, all, len(all), func(ending) bool { return true }), watched)
+		f := spread(s, t, kind{"leak, " + mode, false}, part(s, all, len(all), func(ending) bool { return true }), watched)
 		fmt.Fprintf(os.Stdout, "leak, %s: %s\n", mode, f)
 	}
 }

@@ -76,6 +76,7 @@ type suite struct {
 	atRest  map[kind][]proxy.Request // of rotations that met no fault
 
 	mu     sync.Mutex
+	used   bool
 	free   map[kind][]*Bench // nobody works on them, and no case has failed there
 	failed []string          // a line for each case
 }
@@ -90,6 +91,11 @@ func newSuite(t *testing.T) *suite {
 	s := &suite{t: t, lab: labtest.Open(t), folder: t.TempDir(), whole: os.Getenv("PGROTATE_CRASH") == "whole", only: os.Getenv("PGROTATE_CASE"),
 		atRest: map[kind][]proxy.Request{}, free: map[kind][]*Bench{}}
 	t.Cleanup(s.tellFailed)
+	t.Cleanup(func() {
+		if !s.used {
+			t.Error("no proof has this name") // go test says nothing of subtests that are not there
+		}
+	})
 	var err error
 	if s.program, err = program.Build(t.Context(), "../..", s.folder); err != nil {
 		t.Fatal(err)
@@ -140,6 +146,9 @@ func (s *suite) benches() int {
 // bench makes a bench that is removed at the end of all, after a first rotation:
 // the journal is there.
 func (s *suite) bench(t *testing.T, pods bool) *Bench {
+	s.mu.Lock()
+	s.used = true
+	s.mu.Unlock()
 	b, err := NewBench(s.t.Context(), s.lab, s.program, s.folder, pods)
 	s.t.Cleanup(func() {
 		if err := b.Close(); err != nil {
