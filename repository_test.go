@@ -3,6 +3,8 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 
 	"sigs.k8s.io/yaml"
@@ -95,6 +97,27 @@ func TestDependabotWatchesEveryKindOfDependency(t *testing.T) {
 	for _, kind := range []string{"gomod", "github-actions", "docker"} {
 		if !watched[kind] {
 			t.Errorf("nobody watches %s", kind)
+		}
+	}
+}
+
+// Compiled with other flags in one place, the same packages are compiled once more
+// there, Kubernetes' among them; and the program would not be the one that is tested.
+func TestEverythingIsCompiledWithTheSameFlags(t *testing.T) {
+	flags := regexp.MustCompile(`-trimpath["', ]+-gcflags=[^"' \n]+`)
+	const want = "-trimpath -gcflags=all=-dwarf=false"
+	for _, name := range []string{"Makefile", ".ci/run", "Dockerfile", "lab/program/program.go", "lab/image/build.go", "lab/node/kubernetes.go", "lab/act/golang/Dockerfile"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range flags.FindAllString(string(text), -1) {
+			if got := strings.NewReplacer(`"`, "", ",", "").Replace(match); got != want {
+				t.Errorf("%s compiles with %q, the others with %q", name, got, want)
+			}
+		}
+		if !flags.Match(text) {
+			t.Errorf("%s does not say how it compiles", name)
 		}
 	}
 }

@@ -68,7 +68,7 @@ func newProgram(getenv func(string) string, stdout io.Writer) *program {
 	p := &program{getenv: getenv, keeper: secret.NewKeeper(mask)}
 	p.out = p.keeper.Writer(stdout)
 	p.files = githubactions.New(githubactions.WithWriter(p.out), githubactions.WithGetenv(getenv))
-	p.console = &console{w: p.out}
+	p.console = &console{w: p.out, scrub: p.keeper.Scrub}
 	if onGitHub {
 		p.console.github = p.files
 	}

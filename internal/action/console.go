@@ -15,9 +15,11 @@ import (
 //   - everything goes to stdout: the runner reads stderr first, before the masks;
 //   - on GitHub each step is a folded group, and its outcome a line outside of it;
 //   - no line of ours is a workflow command, whatever a server has answered;
-//   - no secret: the writer below it scrubs every line.
+//   - no secret: texts are scrubbed before they are folded or escaped, after which a
+//     search would not find one any more, and the writer below scrubs every line.
 type console struct {
 	w      io.Writer
+	scrub  func(string) string
 	github *githubactions.Action // nil: not on GitHub
 	open   int                   // steps that have started and not ended
 	ended  []string              // outcomes that wait for the group to close
@@ -69,7 +71,7 @@ func (c *console) endGroup() {
 
 // line prints one line; what would be a workflow command is defused.
 func (c *console) line(format string, args ...any) {
-	text := oneLine(fmt.Sprintf(format, args...))
+	text := oneLine(c.scrub(fmt.Sprintf(format, args...)))
 	if strings.HasPrefix(format, "  ") {
 		text = "  " + text
 	}
@@ -91,6 +93,7 @@ func (c *console) annotate(level, title, message string) {
 		c.line("%s: %s: %s", level, title, message)
 		return
 	}
+	message = c.scrub(message)
 	titled := c.github.WithFieldsMap(map[string]string{"title": title})
 	if level == "warning" {
 		titled.Warningf("%s", message)

@@ -17,7 +17,7 @@ func (p *program) publish(result rotation.Result, meta report.Meta) {
 		p.console.annotate("warning", "pgrotate", text)
 	}
 	if result.ExitCode() != 0 {
-		title, message := report.Annotation(result)
+		title, message := report.Annotation(result, meta)
 		p.console.annotate("error", title, message)
 	}
 	_, _ = fmt.Fprint(p.out, p.keeper.Scrub(report.Terminal(result, meta)))

@@ -36,8 +36,8 @@ func wrongInputs() []situation {
 		given("twin of nobody", "input `postgres-alternate-role`: it is set, and `postgres-role` is not", "set `postgres-role`", "postgres-alternate-role=app_b"),
 		given("twin of itself", "input `postgres-alternate-role`: it is the same", "different names", "postgres-role=app", "postgres-alternate-role=app"),
 
-		given("mapping without a property", "input `kubernetes-secret-keys`: \"password\": want KEY=property", "", "kubernetes-secret-keys=password"),
-		given("unknown property", "input `kubernetes-secret-keys`: .*unknown property \"passwort\"", "", "kubernetes-secret-keys=password=passwort\nurl=url"),
+		given("mapping without a property", "input `kubernetes-secret-keys`: line 1: want KEY=property", "", "kubernetes-secret-keys=password"),
+		given("unknown property", "input `kubernetes-secret-keys`: line 1: key \"password\" has an unknown property", "", "kubernetes-secret-keys=password=passwort\nurl=url"),
 		given("key mapped twice", "input `kubernetes-secret-keys`: .*mapped twice", "", "kubernetes-secret-keys=a=url\na=dsn"),
 		given("no key for the user name", "input `kubernetes-secret-keys`: no key is mapped to \"username\"", "", "kubernetes-secret-keys=password=password"),
 		given("malformed copy", "input `kubernetes-secret-copies`: \"Bad_Name\": want \\[namespace/\\]name", "", "kubernetes-secret-copies=Bad_Name"),

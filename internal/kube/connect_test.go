@@ -4,9 +4,12 @@ import (
 	"encoding/base64"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
@@ -83,6 +86,8 @@ func TestConnectRefuses(t *testing.T) {
 			`user "gke" logs in with the credential plugin "gke-gcloud-auth-plugin", which is not installed here`, "get-gke-credentials"},
 		{"removed auth provider", Config{Kubeconfig: secret.New(someKubeconfig), Context: "old"}, `auth provider "azure"`, "kubelogin get-token"},
 		{"no file", Config{Path: "/absent/config"}, `read the kubeconfig "/absent/config" of $KUBECONFIG: there is no such file`, ""},
+		{"contents for a path", Config{Path: someKubeconfig}, "read the kubeconfig of $KUBECONFIG: it holds no path", "the input `kubeconfig`"},
+		{"base64 for a path", Config{Path: base64.StdEncoding.EncodeToString([]byte(someKubeconfig))}, "read the kubeconfig of $KUBECONFIG: it holds no path", ""},
 		{"a folder", Config{Path: "/"}, `file "/" cannot be read: is a directory`, ""},
 		{"broken file", Config{Path: writeFile(t, broken)}, "is not the YAML of a kubeconfig", ""},
 	} {
@@ -100,6 +105,25 @@ func TestConnectRefuses(t *testing.T) {
 				t.Errorf("the error holds a secret: %v", f)
 			}
 		})
+	}
+}
+
+func TestPluginsGetNoInputs(t *testing.T) {
+	t.Setenv("INPUT_POSTGRES-PASSWORD", "Secret1Password")
+	t.Setenv("HTTPS_PROXY", "http://proxy.internal")
+	plugin := &api.ExecConfig{Command: "/bin/sh", Env: []api.ExecEnvVar{{Name: "PROFILE", Value: "prod"}}}
+	if err := usable(&api.AuthInfo{Exec: plugin}, "prod", "the kubeconfig"); err != nil {
+		t.Fatal(err)
+	}
+	env := os.Environ()
+	for _, one := range plugin.Env { // as client-go adds them
+		env = append(env, one.Name+"="+one.Value)
+	}
+	printed := exec.Command("/usr/bin/env")
+	printed.Env = env
+	out, err := printed.Output()
+	if err != nil || strings.Contains(string(out), "Secret1Password") || !strings.Contains(string(out), "PROFILE=prod") || !strings.Contains(string(out), "HTTPS_PROXY=http") {
+		t.Errorf("%v, the plugin gets:\n%s", err, out)
 	}
 }
 

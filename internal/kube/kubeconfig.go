@@ -30,6 +30,9 @@ func credentials(cfg Config) (*rest.Config, string, error) {
 	switch {
 	case !cfg.Kubeconfig.IsZero():
 		loaded, err = parse(cfg.Kubeconfig.Reveal())
+	case holdsContents(cfg.Path):
+		return nil, "", fail(refused, "give the contents as the input `kubeconfig`, or write them into a file and set $KUBECONFIG to its path",
+			"read the kubeconfig of $KUBECONFIG: it holds no path")
 	case cfg.Path != "":
 		source = fmt.Sprintf("the kubeconfig %q of $KUBECONFIG", cfg.Path)
 		loaded, err = load(cfg.Path)
@@ -97,6 +100,21 @@ func load(path string) (*api.Config, error) {
 		return nil, errors.New("there is no such file")
 	}
 	return (&clientcmd.ClientConfigLoadingRules{Precedence: files}).Load()
+}
+
+// longestPath is more than anybody's path has, and less than any kubeconfig.
+const longestPath = 512
+
+// holdsContents tells a kubeconfig, whatever its form, from the paths of some. It
+// may not be shown.
+func holdsContents(path string) bool {
+	if strings.ContainsAny(path, "\n{") {
+		return true
+	}
+	return slices.ContainsFunc(filepath.SplitList(path), func(file string) bool {
+		_, err := os.Stat(file)
+		return len(file) > longestPath && err != nil
+	})
 }
 
 func inCluster(cfg Config) (*rest.Config, string, error) {

@@ -33,17 +33,17 @@ var properties = [...]Property{Username, Password, URL, DSN, Verifier}
 type Mapping map[string]Property
 
 // ParseMapping reads lines of the form KEY=property. The error names every line
-// that is wrong. No lines make the zero Mapping.
+// that is wrong by its number: somebody may have put a password there. No lines make the zero Mapping.
 func ParseMapping(lines []string) (Mapping, error) {
 	var errs []error
 	var m Mapping
-	for _, line := range lines {
+	for i, line := range lines {
 		key, property, err := parseLine(line)
 		if _, twice := m[key]; err == nil && twice {
-			err = fmt.Errorf("%q: key %q is mapped twice", line, key)
+			err = fmt.Errorf("key %q is mapped twice", key)
 		}
 		if err != nil {
-			errs = append(errs, err)
+			errs = append(errs, fmt.Errorf("line %d: %w", i+1, err))
 			continue
 		}
 		if m == nil {
@@ -62,11 +62,11 @@ func parseLine(line string) (string, Property, error) {
 	key, property := strings.TrimSpace(key), Property(strings.TrimSpace(text))
 	switch {
 	case !ok:
-		return "", "", fmt.Errorf("%q: want KEY=property", line)
+		return "", "", errors.New("want KEY=property")
 	case len(validation.IsConfigMapKey(key)) > 0:
-		return "", "", fmt.Errorf("%q: %q cannot be a key of a Secret", line, key)
+		return "", "", errors.New("what stands before the = cannot be a key of a Secret")
 	case !slices.Contains(properties[:], property):
-		return "", "", fmt.Errorf("%q: unknown property %q, there are username, password, url, dsn, verifier", line, property)
+		return "", "", fmt.Errorf("key %q has an unknown property, there are username, password, url, dsn, verifier", key)
 	}
 	return key, property, nil
 }

@@ -30,7 +30,8 @@ func TestParseMappingRefuses(t *testing.T) {
 		want  []string
 	}{
 		{[]string{"password", "X=uri", "a b=password", "P=password", "P=url", "U=username"}, []string{
-			`"password": want KEY=property`, `"X=uri": unknown property "uri"`, `"a b" cannot be a key`, `key "P" is mapped twice`}},
+			`line 1: want KEY=property`, `line 2: key "X" has an unknown property`, `line 3: what stands before the = cannot be a key`, `line 5: key "P" is mapped twice`}},
+		{[]string{"Secret1Password", "password=Secret1Password", "Secret1Password =password"}, []string{`line 1: want`, `line 2: key "password"`}},
 		{[]string{"USER=username"}, []string{`no key is mapped to "password"`}},
 		{[]string{"V=verifier", "P=password"}, []string{`no key is mapped to "username"`}},
 	} {
@@ -43,6 +44,9 @@ func TestParseMappingRefuses(t *testing.T) {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("%q: error lacks %q:\n%v", test.lines, want, err)
 			}
+		}
+		if strings.Contains(err.Error(), "Secret1Password") {
+			t.Errorf("%q: the error shows it: %v", test.lines, err)
 		}
 	}
 }

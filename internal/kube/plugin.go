@@ -1,8 +1,10 @@
 package kube
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"k8s.io/client-go/tools/clientcmd/api"
 )
@@ -25,7 +27,19 @@ func usable(user *api.AuthInfo, name, source string) error {
 		return fail(refused, recipe(filepath.Base(user.Exec.Command)),
 			"read %s: user %q logs in with the credential plugin %q, which is not installed here", source, name, user.Exec.Command)
 	}
+	withoutInputs(user.Exec)
 	return nil
+}
+
+// withoutInputs gives the plugin, which gets the environment of this process, none
+// of the action's inputs: passwords and tokens are among them. Of two variables of
+// a name the later one counts.
+func withoutInputs(plugin *api.ExecConfig) {
+	for _, pair := range os.Environ() {
+		if name, _, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "INPUT_") {
+			plugin.Env = append(plugin.Env, api.ExecEnvVar{Name: name})
+		}
+	}
 }
 
 // recipe tells how to get a kubeconfig that needs no plugin.

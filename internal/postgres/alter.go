@@ -163,7 +163,8 @@ func (s *session) setLocal(ctx context.Context, settings []string) (done bool, e
 
 // literal returns what stands between the quotes of a statement.
 func literal(statement string) string {
-	_, rest, _ := strings.Cut(statement, " PASSWORD '")
+	const before = " PASSWORD '" // which a role's name may hold, too
+	_, rest, _ := strings.Cut(statement[max(0, strings.LastIndex(statement, before)):], before)
 	return strings.TrimSuffix(rest, "'")
 }
 

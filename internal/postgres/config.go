@@ -80,6 +80,10 @@ func Open(c Config) (*Database, error) {
 	if err != nil {
 		return nil, err
 	}
+	admin := secret.Credential{User: settings["user"], Password: c.Keep(settings["password"])}
+	if admin.Password.IsZero() {
+		admin.Password = c.Password
+	}
 	place, err := newPlace(c, settings)
 	if err != nil {
 		return nil, err
@@ -91,10 +95,6 @@ func Open(c Config) (*Database, error) {
 	base, err := common(settings)
 	if err != nil {
 		return nil, err
-	}
-	admin := secret.Credential{User: settings["user"], Password: c.Keep(settings["password"])}
-	if admin.Password.IsZero() {
-		admin.Password = c.Password
 	}
 	return &Database{place: place, replicas: replicas, base: base, admin: admin, options: settings["options"], keep: c.Keep,
 		ticker: everyTick, controlled: map[string]bool{}, turnedAway: map[string]int{}}, nil

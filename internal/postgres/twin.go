@@ -101,8 +101,13 @@ func (s *session) create(ctx context.Context, base, twin, end string, more ...st
 	return failed
 }
 
-// making are the statements that make a twin of base. Who reads them learns no
-// secret: pg_roles and pg_db_role_setting are open to everybody.
+// shortestSecret keeps values like "on" from being masked everywhere.
+const shortestSecret = 16
+
+// making are the statements that make a twin of base. Who reads them in the
+// database learns nothing: pg_roles and pg_db_role_setting are open to everybody.
+// Settings that PostgreSQL does not know are an application's own, and some hold
+// a secret: they are masked elsewhere.
 func (s *session) making(ctx context.Context, base, twin string) ([]string, error) {
 	r, err := s.role(ctx, base)
 	if err != nil {
@@ -121,6 +126,9 @@ func (s *session) making(ctx context.Context, base, twin string) ([]string, erro
 		value, err := one.values()
 		if err != nil {
 			return nil, err
+		}
+		if strings.Contains(one.Name, ".") && len(one.Value) >= shortestSecret {
+			s.db.keep(one.Value)
 		}
 		all = append(all, "ALTER ROLE "+quote(twin)+one.place()+" SET "+one.name()+" = "+value)
 	}

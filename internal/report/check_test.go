@@ -105,7 +105,7 @@ func checkRefusedCase() rotation.Result {
 // TestAFindingIsAnnotated: whoever reads only the annotation learns the gravest
 // kind, the first finding and how many more there are.
 func TestAFindingIsAnnotated(t *testing.T) {
-	title, message := Annotation(checkDriftedCase())
+	title, message := Annotation(checkDriftedCase(), Meta{})
 	if title != "pgrotate: Drifted, 5 findings" || !strings.Contains(message, "refuses the password") || !strings.Contains(message, "4 more problems are in the job summary") {
 		t.Errorf("%q: %q", title, message)
 	}

@@ -101,9 +101,7 @@ func telling(sections ...section) []section {
 
 // tidy makes a text fit to be shown.
 func (b builder) tidy(s string) string {
-	if b.meta.Scrub != nil {
-		s = b.meta.Scrub(s)
-	}
+	s = b.meta.scrubbed(s)
 	return clip(clean(s), b.text)
 }
 

@@ -29,6 +29,13 @@ type Meta struct {
 	Scrub func(string) string
 }
 
+func (m Meta) scrubbed(text string) string {
+	if m.Scrub == nil {
+		return text
+	}
+	return m.Scrub(text)
+}
+
 // Output is one output of the action.
 type Output struct{ Name, Value string }
 
@@ -61,7 +68,7 @@ const (
 // remedy, and how much more the summary tells; under 4,096 characters together.
 // Both are empty for a run that ended well. They hold no workflow command; who
 // prints them escapes them as the runner demands.
-func Annotation(res rotation.Result) (title, message string) {
+func Annotation(res rotation.Result, meta Meta) (title, message string) {
 	if res.ExitCode() == 0 {
 		return "", ""
 	}
@@ -74,9 +81,9 @@ func Annotation(res rotation.Result) (title, message string) {
 	if len(found) == 0 {
 		return title, clean(end.meaning)
 	}
-	message = clip(clean(found[0].Text), annotatedText)
+	message = clip(clean(meta.scrubbed(found[0].Text)), annotatedText)
 	if hints := found[0].Hints; len(hints) > 0 {
-		message += "\nWhat to do: " + clip(clean(hints[0]), annotatedHint)
+		message += "\nWhat to do: " + clip(clean(meta.scrubbed(hints[0])), annotatedHint)
 	} else if len(end.next) > 0 {
 		message += "\nWhat to do: " + end.next[0]
 	}

@@ -49,7 +49,7 @@ func TestAnnotationNamesTheFirstProblemAndItsRemedy(t *testing.T) {
 			"restart deployment/contact-ingest: 1 of 2 pods is not ready after 10m0s\nWhat to do: look at `kubectl -n prod describe deployment contact-ingest`"},
 	}
 	for name, want := range tests {
-		title, message := Annotation(allCases()[name])
+		title, message := Annotation(allCases()[name], Meta{})
 		if title != want.title || message != want.message {
 			t.Errorf("%s: %q\n%s\nwant %q\n%s", name, title, message, want.title, want.message)
 		}
@@ -59,7 +59,7 @@ func TestAnnotationNamesTheFirstProblemAndItsRemedy(t *testing.T) {
 func TestAnnotationIsNeverCutByGitHub(t *testing.T) {
 	res := fleet(20)
 	res.FailedStep = strings.Repeat("@", 5000)
-	title, message := Annotation(res)
+	title, message := Annotation(res, Meta{})
 	if n := len([]rune(title)) + len([]rune(message)); n >= 4096 {
 		t.Errorf("the annotation has %d characters", n)
 	}

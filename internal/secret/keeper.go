@@ -3,7 +3,9 @@ package secret
 import (
 	"bytes"
 	"crypto/rand"
+	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -72,10 +74,13 @@ func pick(from string) byte {
 	}
 }
 
-// Scrub returns s with every form of every secret replaced by "***".
+// Scrub returns s with every form of every secret replaced by "***", and the
+// password of every URL, which may be one that nobody has announced: an input in
+// the wrong place, a proxy's address.
 func (k *Keeper) Scrub(s string) string {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
+	s = withoutPasswords(s)
 	for _, form := range k.forms {
 		s = strings.ReplaceAll(s, form, "***")
 	}
@@ -84,6 +89,21 @@ func (k *Keeper) Scrub(s string) string {
 	}
 	return s
 }
+
+// withoutPasswords takes the password out of every URL, see "Userinfo" in RFC 3986.
+// One with white space or quotes is no URL.
+func withoutPasswords(s string) string {
+	if !strings.Contains(s, "://") {
+		return s
+	}
+	return regexp.MustCompile(`(://[^\s/?#:@"'<>]*):[^\s"'<>]*@`).ReplaceAllString(s, "$1:***@")
+}
+
+// String, and with it every verb, shows nothing.
+func (k *Keeper) String() string { return "secret.Keeper" }
+
+// Format shows nothing, whatever the verb.
+func (k *Keeper) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
 
 // Writer returns a writer that scrubs whole lines before they reach w. A
 // secret that spans two writes is found, also where it is wrapped: a line that

@@ -103,6 +103,31 @@ func TestScrubFindsTheLinesOfASecret(t *testing.T) {
 	}
 }
 
+func TestScrubTakesPasswordsOutOfURLs(t *testing.T) {
+	keeper := secret.NewKeeper(nil)
+	for text, want := range map[string]string{
+		`"postgres://app:hunter2@db.internal:5432/app" is not host:port`: `"postgres://app:***@db.internal:5432/app" is not host:port`,
+		"http://user:p@ss/w:rd@proxy:3128, then":                         "http://user:***@proxy:3128, then",
+		"https://:tok-en@github.internal":                                "https://:***@github.internal",
+		"see https://docs.github.com:443/en and a@b":                     "see https://docs.github.com:443/en and a@b",
+		"https://user@host/a:b":                                          "https://user@host/a:b",
+	} {
+		if got := keeper.Scrub(text); got != want {
+			t.Errorf("%q became %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestKeeperShowsNothing(t *testing.T) {
+	keeper := secret.NewKeeper(nil)
+	keeper.Keep("hunter2hunter2")
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		if got := fmt.Sprintf(verb, keeper); got != "secret.Keeper" {
+			t.Errorf("%s shows %q", verb, got)
+		}
+	}
+}
+
 func TestScrubLeavesOtherText(t *testing.T) {
 	k := secret.NewKeeper(nil)
 	const text = "role \"alfred_user\": rotated at 2026-03-01\n"
