@@ -36,7 +36,7 @@ test-here:
 	cd lab && CGO_ENABLED=0 go test $(LEAN) -shuffle=on -p 1 . ./byhand ./platform
 	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v ./rehearsal
 	cd lab && $(RUN) rest
-	go test -race -shuffle=on -p 1 -timeout 45m $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | sed -n 's,^\([^ ]*\) .*/internal/labtest.*,\1,p')
+	go test -race -shuffle=on -p 1 -parallel 3 -timeout 45m $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | sed -n 's,^\([^ ]*\) .*/internal/labtest.*,\1,p')
 	cd lab && CGO_ENABLED=0 go test $(LEAN) -shuffle=on -p 1 -skip '^TestVersions$$' $$(go list ./... | grep -v -e '/lab$$' -e /byhand -e /platform -e /rehearsal -e /crash -e /leak -e /scale -e '/act$$')
 	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v -p 1 -parallel 4 -timeout 60m ./scale ./leak ./crash
 

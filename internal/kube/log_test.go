@@ -72,7 +72,7 @@ func TestLogOfAPod(t *testing.T) {
 	reader := openTunnel(t, as(t, admin, get, logs), "talker")
 	for lines := ""; !strings.Contains(lines, "login failed"); <-time.After(100 * time.Millisecond) {
 		var err error
-		if lines, _, err = reader.Log(t.Context(), time.Now().Add(-time.Hour)); err != nil && classOf(err) != refused { // until it has begun
+		if lines, _, err = reader.Log(t.Context(), time.Now().Add(-time.Hour)); err != nil && classOf(err) != refused && classOf(err) != missing { // until it has begun, and its node knows it
 			t.Fatal(err)
 		}
 	}

@@ -74,8 +74,7 @@ func (r *run) preflight(ctx context.Context) (string, error) {
 	case r.fresh.IsZero():
 		r.fresh = r.Generate()
 	}
-	lines := r.ask(ctx, r.questions())
-	drifted := r.servedOpens(ctx, lines[0].Err)
+	lines, drifted := r.answers(ctx)
 	if r.repairing {
 		forbear(lines)
 	}
@@ -83,6 +82,20 @@ func (r *run) preflight(ctx context.Context) (string, error) {
 	warnings, err := told(lines)
 	r.warn(warnings...)
 	return plural(len(lines), "target", "targets") + " checked, nothing speaks against it", errors.Join(r.undiscovered(), r.unnamed(), err, drifted)
+}
+
+// answers are those of all targets at once, and whether the database accepts the
+// served password, which it is asked as soon as it has answered for itself.
+func (r *run) answers(ctx context.Context) (lines []Line, drifted error) {
+	questions := r.questions()
+	database := questions[0].ask
+	questions[0].ask = func(ctx context.Context) (string, []string, error) {
+		change, warnings, err := database(ctx)
+		drifted = r.servedOpens(ctx, err)
+		return change, warnings, err
+	}
+	lines = r.ask(ctx, questions)
+	return lines, drifted
 }
 
 // unnamed refuses to serve another user name to workloads that do not read it,
