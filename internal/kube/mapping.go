@@ -33,7 +33,8 @@ var properties = [...]Property{Username, Password, URL, DSN, Verifier}
 type Mapping map[string]Property
 
 // ParseMapping reads lines of the form KEY=property. The error names every line
-// that is wrong by its number: somebody may have put a password there. No lines make the zero Mapping.
+// that is wrong by its number: somebody may have put a password there. No lines
+// make the zero Mapping.
 func ParseMapping(lines []string) (Mapping, error) {
 	var errs []error
 	var m Mapping

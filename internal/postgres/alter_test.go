@@ -408,3 +408,16 @@ func TestServerThatQuotesTheVerifier(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A role may have any name; what the server may repeat of the statement is the literal.
+func TestLiteralIsTheLastOne(t *testing.T) {
+	for statement, want := range map[string]string{
+		`ALTER ROLE "app" PASSWORD 'SCRAM-SHA-256$4096:x'`:           "SCRAM-SHA-256$4096:x",
+		`ALTER ROLE "a PASSWORD 'b" PASSWORD 'SCRAM-SHA-256$4096:x'`: "SCRAM-SHA-256$4096:x",
+		`ALTER ROLE "app" NOLOGIN`:                                   "",
+	} {
+		if got := literal(statement); got != want {
+			t.Errorf("%s: %q, want %q", statement, got, want)
+		}
+	}
+}

@@ -130,3 +130,14 @@ func TestEveryStatusHasItsOwnWords(t *testing.T) {
 		}
 	}
 }
+
+// A text that is cut first may keep the beginning of a secret.
+func TestAnnotationIsScrubbedBeforeItIsCut(t *testing.T) {
+	const password = "hunter2hunter2"
+	res := fleet(2)
+	res.Err = &trouble{"refused", strings.Repeat("x", annotatedText-5) + password, strings.Repeat("y", annotatedHint-5) + password}
+	_, message := Annotation(res, Meta{Scrub: func(s string) string { return strings.ReplaceAll(s, password, "***") }})
+	if strings.Contains(message, "hunt") || !strings.Contains(message, "x***") || !strings.Contains(message, "y***") {
+		t.Errorf("the annotation is %q", message)
+	}
+}

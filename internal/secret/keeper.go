@@ -80,14 +80,13 @@ func pick(from string) byte {
 func (k *Keeper) Scrub(s string) string {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	s = withoutPasswords(s)
 	for _, form := range k.forms {
 		s = strings.ReplaceAll(s, form, "***")
 	}
 	if strings.ContainsAny(s, "\n\r") {
 		s = k.scrubRests(k.scrubWrapped(s))
 	}
-	return s
+	return withoutPasswords(s) // last: a secret may hold a URL, and is to go as a whole
 }
 
 // withoutPasswords takes the password out of every URL, see "Userinfo" in RFC 3986.

@@ -118,6 +118,15 @@ func TestScrubTakesPasswordsOutOfURLs(t *testing.T) {
 	}
 }
 
+func TestScrubTakesASecretThatHoldsAURLAsAWhole(t *testing.T) {
+	keeper := secret.NewKeeper(nil)
+	keeper.Keep("postgres://admin:hunter2@db.internal/app")
+	keeper.Keep("p://q:r@tail-of-a-password")
+	if got := keeper.Scrub("postgres://admin:hunter2@db.internal/app and p://q:r@tail-of-a-password"); got != "*** and ***" {
+		t.Errorf("it became %q", got)
+	}
+}
+
 func TestKeeperShowsNothing(t *testing.T) {
 	keeper := secret.NewKeeper(nil)
 	keeper.Keep("hunter2hunter2")
