@@ -211,7 +211,7 @@ func (b *Bench) logsInAnew(pod string) error {
 		}
 		time.Sleep(500 * time.Millisecond)
 	}
-	return fmt.Errorf("pod %q makes no login: %w", pod, errUnhealthy)
+	return fmt.Errorf("no further login of pod %q has gone well: %w", pod, errUnhealthy)
 }
 
 // ask asks a pod how its last login went.
