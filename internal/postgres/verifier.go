@@ -2,14 +2,9 @@ package postgres
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/md5"
-	"crypto/pbkdf2"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
-	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -73,37 +68,12 @@ func (d *Database) Verifier(ctx context.Context, password secret.Value) (secret.
 	return made, err
 }
 
-// derive computes the verifier of a normalised password: RFC 5802, section 3,
-// in the form of RFC 5803 as PostgreSQL writes it.
+// derive computes the verifier of a normalised password.
 func (d *Database) derive(password string, s salting) secret.Value {
 	return d.keep(scram(password, s))
 }
 
-func scram(password string, s salting) string {
-	salt, err := base64.StdEncoding.DecodeString(s.salt)
-	if err != nil {
-		return ""
-	}
-	salted, err := pbkdf2.Key(sha256.New, password, salt, s.iterations, sha256.Size)
-	if err != nil {
-		return "" // only in FIPS mode, for a salt that is too short
-	}
-	stored := sha256.Sum256(mac(salted, "Client Key"))
-	encode := base64.StdEncoding.EncodeToString
-	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", s.iterations, s.salt, encode(stored[:]), encode(mac(salted, "Server Key")))
-}
-
-func mac(key []byte, text string) []byte {
-	h := hmac.New(sha256.New, key)
-	h.Write([]byte(text))
-	return h.Sum(nil)
-}
-
-// hashed is what PostgreSQL stores for role under password_encryption=md5.
-func hashed(role, password string) string {
-	sum := md5.Sum([]byte(password + role))
-	return "md5" + hex.EncodeToString(sum[:])
-}
+func scram(password string, s salting) string { return secret.SCRAM(password, s.salt, s.iterations) }
 
 // parse returns how a SCRAM verifier is salted, and false for anything that
 // PostgreSQL would not recognise as one.
@@ -131,7 +101,7 @@ func opens(verifier secret.Value, role string, password secret.Value) bool {
 		return false
 	}
 	if isMD5(verifier) {
-		return verifier.Equal(secret.New(hashed(role, password.Reveal())))
+		return verifier.Equal(secret.New(secret.MD5(role, password.Reveal())))
 	}
 	s, ok := parse(verifier)
 	if !ok {
@@ -173,7 +143,7 @@ func throwaway(iterations int) secret.Value {
 // form of the password that it is made of.
 func (d *Database) remake(c secret.Credential, asked challenge) []secret.Credential {
 	if asked.method == methodMD5 {
-		c.Verifier = d.keep(hashed(c.User, c.Password.Reveal()))
+		c.Verifier = d.keep(secret.MD5(c.User, c.Password.Reveal()))
 		return []secret.Credential{c}
 	}
 	var all []secret.Credential

@@ -1,6 +1,7 @@
 // Package secret holds what must not be seen: Value carries a secret without
 // letting anything print or encode it, and Keeper knows every secret of the
-// process, masks it at birth and scrubs it from whatever leaves the process.
+// process, masks it at birth and scrubs it from whatever leaves the process. What
+// the packages beside it tell one another of a credential stands here, too.
 package secret
 
 import (
