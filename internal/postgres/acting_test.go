@@ -234,6 +234,29 @@ func TestTwinGetsInWhereItsBaseDoes(t *testing.T) {
 	}
 }
 
+// TestSuperusersTwinThatWouldNotGetIn: a superuser gets in everywhere, a member of
+// it where its role was granted CONNECT, or a role that this is a member of.
+func TestSuperusersTwinThatWouldNotGetIn(t *testing.T) {
+	f := newFixture(t)
+	database, d, twin := f.newDatabase(), f.open(f.superuser()), f.twin()
+	group := f.newRole("group", "NOLOGIN")
+	f.exec("ALTER ROLE " + quote(f.app.User) + " SUPERUSER; REVOKE CONNECT ON DATABASE " + database + " FROM PUBLIC")
+	plan := func() error {
+		_, _, err := d.PlanTwin(t.Context(), f.app.User, twin, twin)
+		return err
+	}
+	want := "GRANT CONNECT ON DATABASE " + database + " TO " + quote(f.app.User) + ";"
+	if err := plan(); err == nil || hintsOf(err) != want || !strings.Contains(err.Error(), "may not connect to database "+database) {
+		t.Fatalf("a superuser alone: %v, hint %q", err, hintsOf(err))
+	}
+	f.exec("GRANT CONNECT ON DATABASE " + database + " TO " + quote(group.User) + "; GRANT " + quote(group.User) + " TO " + quote(f.app.User))
+	if err := plan(); err != nil {
+		t.Errorf("by a group: %v", err)
+	}
+	f.in(database).session(f.enabled(f.locked(f.superuser())))
+	f.exec("REVOKE " + quote(group.User) + " FROM " + quote(f.app.User))
+}
+
 // TestTwinMayWhatItsBaseMay has a session do what each attribute of a role allows.
 func TestTwinMayWhatItsBaseMay(t *testing.T) {
 	f := newFixture(t)

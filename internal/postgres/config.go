@@ -62,10 +62,11 @@ type Database struct {
 	ticker   func(time.Duration) (ticks <-chan time.Time, stop func())
 
 	mu         sync.Mutex
-	held       *session        // holds the lock; nil without one
-	lock       string          // the base that held is for
-	controlled map[string]bool // roles whose path refused a random password
-	turnedAway map[string]int  // own logins as a role that were refused since this changed a password
+	held       *session             // holds the lock; nil without one
+	spare      *session             // without a lock, kept for the next use; nil: there is none
+	lock       string               // the base that held is for
+	controlled map[string]challenge // what was asked of a random password, by the role
+	turnedAway map[string]int       // own logins as a role that were refused since this changed a password
 
 	looking sync.Mutex // guards next
 	next    *look      // the round trip of Check that has not begun; nil: none waits
@@ -76,11 +77,11 @@ type Database struct {
 // `postgres-password` or `postgres-replicas`, and quote nothing but the last one. The PG* environment variables,
 // ~/.pgpass and ~/.postgresql are ignored.
 func Open(c Config) (*Database, error) {
-	settings, err := c.settings()
+	settings, password, err := c.settings()
 	if err != nil {
 		return nil, err
 	}
-	admin := secret.Credential{User: settings["user"], Password: c.Keep(settings["password"])}
+	admin := secret.Credential{User: settings["user"], Password: password}
 	if admin.Password.IsZero() {
 		admin.Password = c.Password
 	}
@@ -97,7 +98,7 @@ func Open(c Config) (*Database, error) {
 		return nil, err
 	}
 	return &Database{place: place, replicas: replicas, base: base, admin: admin, options: settings["options"], keep: c.Keep,
-		ticker: everyTick, controlled: map[string]bool{}, turnedAway: map[string]int{}}, nil
+		ticker: everyTick, controlled: map[string]challenge{}, turnedAway: map[string]int{}}, nil
 }
 
 func everyTick(d time.Duration) (<-chan time.Time, func()) {
@@ -105,25 +106,27 @@ func everyTick(d time.Duration) (<-chan time.Time, func()) {
 	return t.C, t.Stop
 }
 
-// settings parses the URL and fills in what a tunnel implies.
-func (c Config) settings() (map[string]string, error) {
+// settings parses the URL, takes the password out, and fills in what a tunnel implies.
+func (c Config) settings() (settings map[string]string, password secret.Value, err error) {
 	if c.URL.IsZero() {
 		if !c.Tunnel {
-			return nil, errors.New("read `postgres-url`: it is empty")
+			return nil, password, errors.New("read `postgres-url`: it is empty")
 		}
-		return map[string]string{"host": "localhost", "user": "postgres", "dbname": "postgres"}, nil
+		return map[string]string{"host": "localhost", "user": "postgres", "dbname": "postgres"}, password, nil
 	}
-	settings, err := parseDSN(strings.TrimSpace(c.URL.Reveal()))
+	settings, err = parseDSN(strings.TrimSpace(c.URL.Reveal()))
 	if err != nil {
-		return nil, fmt.Errorf("read `postgres-url`: %w", err)
+		return nil, password, fmt.Errorf("read `postgres-url`: %w", err)
 	}
+	password = c.Keep(settings["password"])
+	delete(settings, "password")
 	if c.Tunnel && settings["host"] == "" {
 		settings["host"] = "localhost"
 	}
 	if c.Tunnel && settings["user"] == "" {
 		settings["user"] = "postgres"
 	}
-	return settings, check(settings)
+	return settings, password, check(settings)
 }
 
 // check refuses settings that could not lead to one primary.

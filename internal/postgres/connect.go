@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
 
 	"github.com/jackc/pgx/v5"
@@ -39,10 +40,11 @@ func common(settings map[string]string) (*pgx.ConnConfig, error) {
 
 // way is how one connection is made.
 type way struct {
-	address string    // that place dials; empty: its own
-	accept  string    // methods of authentication that may be answered, as libpq's require_auth; empty: all
-	heard   *listener // nil: nobody listens
-	options string    // command-line options for the server
+	address string            // that place dials; empty: its own
+	accept  string            // methods of authentication that may be answered, as libpq's require_auth; empty: all
+	heard   *listener         // nil: nobody listens
+	options string            // command-line options for the server
+	start   map[string]string // settings that the session starts with
 }
 
 // connect opens a session for c in the administrator's database.
@@ -54,6 +56,7 @@ func (d *Database) connect(ctx context.Context, c secret.Credential, w way) (*pg
 	config.User, config.Password = c.User, c.Password.Reveal()
 	config.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) { return d.place.dial(ctx, w.address) }
 	config.RequireAuth = w.accept
+	maps.Copy(config.RuntimeParams, w.start)
 	if w.options != "" {
 		config.RuntimeParams["options"] = w.options
 	}
@@ -64,10 +67,14 @@ func (d *Database) connect(ctx context.Context, c secret.Credential, w way) (*pg
 	return conn, scrub(err)
 }
 
-// listener notices that the server accepted the proof of the password. It says
-// so before it looks at anything else, and some SQLSTATEs come both before and
-// after: 53300 of a full server proves nothing, 53300 of a full role does.
-type listener struct{ accepted bool }
+// listener notices which method of authentication the server asks for, and that it
+// accepted the proof of the password. It says so before it looks at anything else,
+// and some SQLSTATEs come both before and after: 53300 of a full server proves
+// nothing, 53300 of a full role does.
+type listener struct {
+	asked    string // the method; empty: nothing was asked yet
+	accepted bool
+}
 
 func (l *listener) frontend(r io.Reader, w io.Writer) *pgproto3.Frontend {
 	f := pgproto3.NewFrontend(r, w)
@@ -77,8 +84,23 @@ func (l *listener) frontend(r io.Reader, w io.Writer) *pgproto3.Frontend {
 
 // Write looks at one message of the protocol trace and keeps nothing of it.
 func (l *listener) Write(line []byte) (int, error) {
-	if bytes.HasPrefix(line, []byte("B\tAuthenticationOk")) {
-		l.accepted = true
+	message, fromServer := bytes.CutPrefix(line, []byte("B\tAuthentication"))
+	if !fromServer {
+		return len(line), nil
+	}
+	method := methodOther
+	switch name, _, _ := bytes.Cut(message, []byte("\t")); string(name) {
+	case "Ok":
+		l.accepted, method = true, methodNone
+	case "SASL":
+		method = methodSCRAM
+	case "MD5Password":
+		method = methodMD5
+	case "CleartextPassword":
+		method = methodPassword
+	}
+	if l.asked == "" {
+		l.asked = method
 	}
 	return len(line), nil
 }

@@ -25,6 +25,7 @@ const (
 // SQLSTATEs that have a meaning here, see
 // https://www.postgresql.org/docs/current/errcodes-appendix.html.
 const (
+	codeProtocol         = "08P01" // protocol_violation: what PgBouncer calls a setting that it does not know
 	codeNotPermitted     = "28000" // invalid_authorization_specification
 	codeWrongPassword    = "28P01" // invalid_password
 	codeNoDatabase       = "3D000" // invalid_catalog_name

@@ -35,9 +35,9 @@ func (d *Database) Acquire(ctx context.Context, base string, wait time.Duration)
 	return d.held.identity(ctx)
 }
 
-// take opens a session that holds the lock.
+// take has a session hold the lock.
 func (d *Database) take(ctx context.Context, base string, wait time.Duration) error {
-	s, err := d.open(ctx)
+	s, err := d.unlocked(ctx)
 	if err != nil {
 		return err
 	}
@@ -174,12 +174,16 @@ func (s *session) failed(op string, err error) *Error {
 	return e
 }
 
-// Release gives the lock back by closing its session. It may be called without
-// holding the lock.
+// Release gives the lock back by closing its session, and ends any other. It may be
+// called without holding the lock.
 func (d *Database) Release() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.release()
+	if d.spare != nil {
+		d.spare.close()
+		d.spare = nil
+	}
 }
 
 func (d *Database) release() {

@@ -129,6 +129,7 @@ func TestAcquireWithoutTheSystemIdentifier(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	revoking.Release()
 	d := there.open(f.admin)
 	defer d.Release()
 	system, database, err := d.Acquire(t.Context(), f.app.User, time.Minute)

@@ -26,6 +26,7 @@ func (s *session) examineLockout(ctx context.Context, r role, f facts) (warnings
 	}
 	held, err := s.rehearseLockout(ctx, r, f)
 	findings := []error{r.expiry(), err, s.mayEnd(ctx, r, f)}
+	warnings = f.checks.strict(r.name)
 	if held != "" {
 		warnings = append(warnings, held)
 	}
@@ -43,6 +44,9 @@ func (s *session) examineLockout(ctx context.Context, r role, f facts) (warnings
 // rehearseLockout tries Close, Open and Set, and rolls them back. PostgreSQL
 // checks the rights before it waits for somebody else's change of the role.
 func (s *session) rehearseLockout(ctx context.Context, r role, f facts) (held string, err error) {
+	if err := f.checks.reuse(r.name, s.db.admin.User); err != nil {
+		return "", err
+	}
 	v := throwaway(f.iterations)
 	err = s.try(ctx, r, alterRole(r.name, noLogin, v), alterRole(r.name, withLogin, v), alterRole(r.name, asItIs, v))
 	if s.contested(err) {

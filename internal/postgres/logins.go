@@ -24,7 +24,7 @@ type waiting struct {
 	since time.Time
 }
 
-// outlast returns when none of the logins is under way any more that are now.
+// outlast waits until every login that is under way now has ended.
 func (s *session) outlast(ctx context.Context, name string) error {
 	w, err := s.await(ctx)
 	for err == nil {

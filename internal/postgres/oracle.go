@@ -40,11 +40,16 @@ func (s *session) judge(ctx context.Context, c secret.Credential) (secret.Verdic
 	if err != nil {
 		return secret.Unknown, err
 	}
+	salted, known := parse(c.Verifier)
+	if asked, controlled := s.db.controlled[c.User]; controlled && asked.byLogin() && !known {
+		if verdict, err := s.login(ctx, c, asked); verdict != secret.Unknown {
+			return verdict, err
+		} // or the role has a password of another kind by now
+	}
 	asked, err := s.probe(ctx, c.User)
 	if err != nil {
 		return secret.Unknown, err
 	}
-	salted, known := parse(c.Verifier)
 	switch {
 	case asked.method == methodSCRAM && known:
 		return r.door(salted == asked.salting), nil
@@ -114,30 +119,36 @@ func unprovable(name, admin string, asked challenge) error {
 			"or let the administrator compare the stored verifier: GRANT SELECT (rolname, rolpassword) ON pg_catalog.pg_authid TO %s;", quote(admin)))
 }
 
-// login tries c, and answers the challenge that the probe got and no other: a
-// server that now asks for less proves nothing. A SQLSTATE that the server raises only after it has accepted
-// the proof shows that the password is right; "wrong password" is raised
-// instead of accepting it.
+// login tries c, and answers the challenge that was asked before and no other: a
+// server that now asks for less proves nothing.
 func (s *session) login(ctx context.Context, c secret.Credential, asked challenge) (secret.Verdict, error) {
+	verdict, _, err := s.offer(ctx, c, asked.method)
+	return verdict, err
+}
+
+// offer tries c where the server asks for one of the methods, and returns what it
+// asks for. A SQLSTATE that the server raises only after it has accepted the proof
+// shows that the password is right; "wrong password" is raised instead of
+// accepting it.
+func (s *session) offer(ctx context.Context, c secret.Credential, methods string) (verdict secret.Verdict, asked string, err error) {
 	heard := &listener{}
-	conn, err := s.db.connect(ctx, c, way{address: s.address, accept: asked.method, heard: heard})
+	conn, err := s.db.connect(ctx, c, way{address: s.address, accept: methods, heard: heard})
 	if err == nil {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), hangUpTimeout)
 		defer cancel()
 		_ = conn.Close(closing)
-		return secret.Yes, nil
+		return secret.Yes, heard.asked, nil
+	}
+	if heard.asked == "" {
+		return secret.Unknown, "", probing(c.User, err)
 	}
 	if verdict := reading(err, heard.accepted); verdict != secret.Unknown {
 		if verdict != secret.Yes {
 			s.db.turnedAway[c.User]++
 		}
-		return verdict, nil
+		return verdict, heard.asked, nil
 	}
-	e := unknown(fmt.Sprintf("log in as role %q", c.User), err)
-	if hasCode(err, codeTooMany) {
-		e.hint = "the server has no connection left: raise max_connections or close idle sessions"
-	}
-	return secret.Unknown, e
+	return secret.Unknown, heard.asked, unknown(fmt.Sprintf("log in as role %q", c.User), err)
 }
 
 // reading translates the answer to a login, see

@@ -33,6 +33,7 @@ type place struct {
 	tlsOnly bool        // false: go on without TLS where the server has none
 	open    func(ctx context.Context, network, address string) (net.Conn, error)
 	direct  bool // no tunnel and no hook: addresses mean what they say
+	proven  bool // whoever answers is the server: it may be told a password in clear text
 }
 
 func newPlace(c Config, settings map[string]string) (place, error) {
@@ -44,13 +45,19 @@ func newPlace(c Config, settings map[string]string) (place, error) {
 	p.port, _ = port(settings)
 	p.timeout, _ = timeout(settings)
 	p.network, p.address = pgconn.NetworkAddress(p.host, p.port)
-	if p.network == "unix" {
+	if p.proven = c.Tunnel || p.network == "unix" || isLoopback(p.host); p.network == "unix" {
 		return p, nil
 	}
 	var err error
 	p.tls, p.tlsOnly, err = tlsRules(c, settings)
+	p.proven = p.proven || p.tlsOnly && verifies(p.tls)
 	return p, err
 }
+
+func isLoopback(host string) bool { return host == "localhost" || net.ParseIP(host).IsLoopback() }
+
+// verifies tells whether a certificate has to be one that an authority signed.
+func verifies(c *tls.Config) bool { return !c.InsecureSkipVerify || c.VerifyConnection != nil }
 
 // dial opens the way to address, or to the place itself where it is empty.
 func (p place) dial(ctx context.Context, address string) (net.Conn, error) {

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/pem"
@@ -8,7 +9,10 @@ import (
 	"io"
 	"net"
 	"net/http/httptest"
+	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
@@ -114,6 +118,40 @@ func TestDialEndsWithItsContext(t *testing.T) {
 	if _, err := d.place.dial(ctx, ""); err == nil {
 		t.Error("dial succeeds on a server that never answers")
 	}
+}
+
+// TestClearTextIsForTheServerOnly: an administrator whose password is asked for in
+// clear text, as LDAP needs it, tells it to nobody who may stand in for the server.
+func TestClearTextIsForTheServerOnly(t *testing.T) {
+	for url, tells := range map[string]bool{
+		"postgres://app:hunter2@db.example.com/db?sslmode=disable": false,
+		"postgres://app:hunter2@127.0.0.1/db?sslmode=disable":      true, // a proxy of this machine
+	} {
+		told := false
+		d, err := open(t, url, func(c *Config) {
+			c.Dial = func(context.Context, string, string) (net.Conn, error) {
+				return overheard{scripted(t, []pgproto3.BackendMessage{&pgproto3.AuthenticationCleartextPassword{}}), &told}, nil
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = d.Plan(t.Context(), "app")
+		if told != tells || err == nil || strings.Contains(err.Error(), "in clear text") == tells {
+			t.Errorf("%s: the password was sent: %v; %v", url, told, err)
+		}
+	}
+}
+
+// overheard notices whether the password is sent.
+type overheard struct {
+	net.Conn
+	told *bool
+}
+
+func (o overheard) Write(p []byte) (int, error) {
+	*o.told = *o.told || bytes.Contains(p, []byte("hunter2"))
+	return o.Conn.Write(p)
 }
 
 func TestConnectingTellsTheRemedy(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pgrotate/pgrotate/internal/secret"
@@ -51,19 +52,32 @@ func (d *Database) onPrimary(ctx context.Context, name string, ask func(*session
 		if err != nil {
 			return err
 		}
+		if f.checks, err = s.readChecks(ctx); err != nil {
+			return err
+		}
+		if err := f.checks.scram(); err != nil {
+			return err
+		}
 		return ask(s, r, f)
 	})
 }
 
 func (s *session) examine(ctx context.Context, r role, f facts) (warnings []string, err error) {
+	return s.examineBy(ctx, r, f, s.rehearse)
+}
+
+// rehearsal tries what is done to a role with that verifier, and rolls it back.
+type rehearsal func(ctx context.Context, r role, f facts, stored secret.Value) error
+
+func (s *session) examineBy(ctx context.Context, r role, f facts, try rehearsal) (warnings []string, err error) {
 	if err := s.ownRole(r, f); err != nil {
 		return nil, err // the rest would be about the wrong role
 	}
 	findings := []error{r.expiry(), r.login()}
 	tight, err := s.crowded(ctx, r)
-	warnings, findings = append(r.mighty(), tight...), append(findings, err)
+	warnings, findings = slices.Concat(r.mighty(), tight, f.checks.strict(r.name)), append(findings, err)
 	stored, err := s.storedIfReadable(ctx, r, f)
-	findings = append(findings, err, s.rehearse(ctx, r, f, stored))
+	findings = append(findings, err, try(ctx, r, f, stored))
 	if isMD5(stored) {
 		warnings = append(warnings, changesMethod(r.name))
 	}
@@ -164,8 +178,13 @@ func (s *session) storedIfReadable(ctx context.Context, r role, f facts) (secret
 	return stored, err
 }
 
-// rehearse tries the change and the way back, and rolls both back.
+// rehearse tries the change and the way back, and rolls both back. For a verifier
+// that may not be read a throwaway stands in: that proves the rights, and not that
+// the server takes back what it had.
 func (s *session) rehearse(ctx context.Context, r role, f facts, stored secret.Value) error {
+	if err := f.checks.reuse(r.name, s.db.admin.User); err != nil {
+		return err // trying it would leave traces
+	}
 	back := stored
 	if _, ok := parse(back); !ok && !isMD5(back) {
 		back = throwaway(f.iterations)
@@ -186,33 +205,35 @@ func (s *session) try(ctx context.Context, r role, statements ...string) error {
 // judgesByPath makes sure that Holds will have an answer: by logins, which takes
 // a random password to be refused, or by the stored verifier.
 func (s *session) judgesByPath(ctx context.Context, r role, f facts) (challenge, error) {
-	asked, err := s.probe(ctx, r.name)
-	switch {
-	case err != nil:
-		return asked, err
-	case asked.byLogin():
-		return asked, s.control(ctx, r, asked)
-	case !f.readable:
-		return asked, unprovable(r.name, f.admin, asked)
+	if err := f.checks.unforgiving(r.name); err != nil {
+		return challenge{}, err
 	}
-	return asked, nil
+	asked, err := s.control(ctx, r)
+	if err == nil && !asked.byLogin() && !f.readable {
+		err = unprovable(r.name, f.admin, asked)
+	}
+	return asked, err
 }
 
 // control is the negative control of the oracle: an answer is worth something
-// only where a wrong password gets another one. It is one failed login, once.
-func (s *session) control(ctx context.Context, r role, asked challenge) error {
-	if s.db.controlled[r.name] {
-		return nil
+// only where a wrong password gets another one. It is one failed login, once, and
+// none where the server asks for nothing that a login proves.
+func (s *session) control(ctx context.Context, r role) (challenge, error) {
+	if asked, controlled := s.db.controlled[r.name]; controlled {
+		return asked, nil
 	}
 	wrong := secret.Credential{User: r.name, Password: secret.New(rand.Text())}
-	verdict, err := s.login(ctx, wrong, asked)
-	switch verdict {
-	case secret.No:
-		s.db.controlled[r.name] = true
-		return nil
-	case secret.Unknown:
-		return err
+	verdict, method, err := s.offer(ctx, wrong, methodSCRAM+","+methodMD5)
+	asked := challenge{method: method}
+	switch {
+	case method == "":
+		return asked, err
+	case verdict == secret.No, !asked.byLogin():
+		s.db.controlled[r.name] = asked
+		return asked, nil
+	case verdict == secret.Unknown:
+		return asked, err
 	}
-	return no(fmt.Sprintf("judge the password of role %q: PostgreSQL accepts any password on this path", r.name),
+	return asked, no(fmt.Sprintf("judge the password of role %q: PostgreSQL accepts any password on this path", r.name),
 		"let `postgres-url` name PostgreSQL itself, and pg_hba.conf ask for scram-sha-256")
 }

@@ -198,7 +198,6 @@ func TestPlanOnAPathThatTrusts(t *testing.T) {
 // TestControl: a server that lets any password in is not believed, nor one that
 // gives no answer.
 func TestControl(t *testing.T) {
-	md5 := challenge{method: methodMD5}
 	believing := []pgproto3.BackendMessage{&pgproto3.AuthenticationMD5Password{}, &pgproto3.AuthenticationOk{}, &pgproto3.ReadyForQuery{TxStatus: 'I'}}
 	for name, c := range map[string]struct {
 		messages []pgproto3.BackendMessage
@@ -214,10 +213,31 @@ func TestControl(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = (&session{db: d}).control(t.Context(), role{name: "app"}, md5)
-		if classOf(err) != c.class || err == nil || !strings.Contains(err.Error(), c.text) || d.controlled["app"] {
+		_, err = (&session{db: d}).control(t.Context(), role{name: "app"})
+		if classOf(err) != c.class || err == nil || !strings.Contains(err.Error(), c.text) || len(d.controlled) > 0 {
 			t.Errorf("%s: %v (class %q)", name, err, classOf(err))
 		}
+	}
+}
+
+// TestLoginsOfAPreflight counts them: each costs the server a process, and six round
+// trips. The administrator's session goes on to hold the lock.
+func TestLoginsOfAPreflight(t *testing.T) {
+	f := newFixture(t)
+	begun := 0
+	d := f.open(f.admin, f.plainly(func(c net.Conn) net.Conn { begun++; return c }))
+	if _, err := d.ServerAddress(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.acquire(d)
+	if _, _, err := d.Plan(t.Context(), f.app.User); err != nil {
+		t.Fatal(err)
+	}
+	if verdict, err := d.Holds(t.Context(), f.app); verdict != secret.Yes || err != nil {
+		t.Fatal(verdict, err)
+	}
+	if begun != 3 {
+		t.Errorf("%d connections, want one of the administrator, the negative control and the login with what is served", begun)
 	}
 }
 
@@ -274,6 +294,7 @@ func TestPlanTriesTheWayBack(t *testing.T) {
 		want []string
 	}{
 		"planned":   {d.Plan, []string{change(asItIs, some), change(asItIs, stored), "^ROLLBACK"}},
+		"former":    {d.PlanFormer, []string{"^" + regexp.QuoteMeta(bare(f.app.User, asItIs)) + "$", "^ROLLBACK"}},
 		"emergency": {d.PlanLockout, []string{change(noLogin, some), change(withLogin, some), change(asItIs, some), "^ROLLBACK"}},
 	} {
 		got := tried(c.plan)

@@ -63,9 +63,13 @@ func (p place) challenge(ctx context.Context, address, name, database string) (c
 	return greet(conn, name, database)
 }
 
+// probing is a failure before the server asked for anything.
 func probing(name string, err error) error {
 	e := unknown(fmt.Sprintf("begin to log in as role %q", name), err)
-	if hasCode(err, codeNotPermitted) {
+	switch {
+	case hasCode(err, codeTooMany):
+		e.hint = "the server has no connection left: raise max_connections or close idle sessions"
+	case hasCode(err, codeNotPermitted):
 		e.class, e.hint = refused, fmt.Sprintf("let role %q log in from here, to the database that `postgres-url` names: "+
 			"pg_hba.conf needs a line for it with scram-sha-256, or `postgres-url` the database that the role may use", name)
 	}

@@ -30,9 +30,9 @@ type session struct {
 // open connects the administrator and makes sure that what answers is a server
 // and not a pooler, on which neither a session lock nor a setting would hold.
 func (d *Database) open(ctx context.Context) (*session, error) {
-	conn, err := d.connect(ctx, d.admin, way{options: d.options})
+	conn, err := d.administer(ctx)
 	if err != nil {
-		return nil, connecting(err, d.admin.User, d.base.Database)
+		return nil, err
 	}
 	s := &session{db: d, conn: conn, done: make(chan struct{})}
 	if d.place.direct && d.place.network == "tcp" {
@@ -45,31 +45,52 @@ func (d *Database) open(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
-// settled are settings of the session, and then those that not every version has.
+// administer logs the administrator in. Whoever may stand in for the server is
+// told no password in clear text.
+func (d *Database) administer(ctx context.Context) (*pgx.Conn, error) {
+	w := way{options: d.options, start: settled(), heard: &listener{}}
+	if !d.place.proven {
+		w.accept = "!" + methodPassword
+	}
+	conn, err := d.connect(ctx, d.admin, w)
+	switch {
+	case err == nil:
+		return conn, nil
+	case hasCode(err, codeProtocol): // a pooler that lets a client set nothing
+		return nil, pooled()
+	case w.accept != "" && w.heard.asked == methodPassword:
+		return nil, no("connect to PostgreSQL as the administrator: the server asks for the password in clear text, and nothing proves that it is the server",
+			"let `postgres-url` say sslmode=verify-full, with `postgres-ca` where the authority is not a public one; or let pg_hba.conf ask for scram-sha-256")
+	}
+	return nil, connecting(err, d.admin.User, d.base.Database)
+}
+
+// settled are the settings that the session starts with: what a client asks for
+// then goes before what the role or the database says.
+// https://www.postgresql.org/docs/current/config-setting.html
+func settled() map[string]string {
+	return map[string]string{"search_path": "pg_catalog", "statement_timeout": "0", "lock_timeout": lockTimeout,
+		"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
+}
+
+// versioned are settings that not every version has, and the process that answers.
 // The timeouts, of PostgreSQL 14 and 17, would end the session while it holds the
 // lock or waits for it; createrole_self_grant, of 16, would open the data of the
 // role to the administrator who makes it a twin.
 // https://www.postgresql.org/docs/current/runtime-config-client.html
-const settled = `SELECT set_config('search_path', 'pg_catalog', false), set_config('lock_timeout', '` + lockTimeout + `', false),
-	set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '3', false);
-SELECT set_config(name, value, false) FROM pg_settings JOIN (VALUES
-	('idle_session_timeout', '0'), ('transaction_timeout', '0'), ('createrole_self_grant', '')) AS wanted (name, value) USING (name)`
+const versioned = `SELECT pg_backend_pid(), (SELECT count(set_config(name, value, false)) FROM pg_settings JOIN (VALUES
+	('idle_session_timeout', '0'), ('transaction_timeout', '0'), ('createrole_self_grant', '')) AS wanted (name, value) USING (name))`
 
 func (s *session) prepare(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-	pid, err := s.untimed(ctx)
-	if err != nil {
-		return unknown("ask PostgreSQL who answers", err)
-	}
-	if pid != s.conn.PgConn().PID() {
-		return no("connect to PostgreSQL: a connection pooler answers, on which no lock holds",
-			"let `postgres-url` name PostgreSQL itself, not PgBouncer or another pooler")
-	}
-	_, err = s.conn.Exec(ctx, settled, pgx.QueryExecModeSimpleProtocol)
-	if err != nil {
+	var pid uint32
+	if err := s.row(ctx, versioned, nil, &pid, nil); err != nil {
 		return unknown("prepare the session", err)
 	}
+	if pid != s.conn.PgConn().PID() {
+		return pooled()
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
 	// So that the server notices a client that died inside a statement. Older
 	// servers and some systems do not have it.
 	if _, err := s.conn.Exec(ctx, "SET client_connection_check_interval = '2s'"); serverError(err) == nil && err != nil {
@@ -78,20 +99,9 @@ func (s *session) prepare(ctx context.Context) error {
 	return nil
 }
 
-// untimed lifts the statement timeout that the role or the database may have,
-// and asks which process answers. A timeout of a millisecond can hit the very
-// statement that lifts it, or be late and hit the one after it.
-func (s *session) untimed(ctx context.Context) (pid uint32, err error) {
-	for range 5 {
-		_, err = s.conn.Exec(ctx, "SET statement_timeout = 0")
-		if err == nil {
-			err = s.conn.QueryRow(ctx, "SELECT pg_catalog.pg_backend_pid()").Scan(&pid)
-		}
-		if answer := serverError(err); answer == nil || answer.Code != "57014" {
-			break
-		}
-	}
-	return pid, err
+func pooled() error {
+	return no("connect to PostgreSQL: a connection pooler answers, on which no lock holds",
+		"let `postgres-url` name PostgreSQL itself, not PgBouncer or another pooler")
 }
 
 // close ends the session, and with it whatever pg_stat_activity shows of it.
@@ -104,19 +114,30 @@ func (s *session) close() {
 
 func (s *session) isLost() bool { return s.conn.IsClosed() }
 
-// with lends use the session that holds the lock, or one of its own.
+// with lends use the session that holds the lock, or one without it, which is kept
+// until Acquire takes it or Release ends it.
 func (d *Database) with(ctx context.Context, use func(*session) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.held != nil && !d.held.isLost() {
 		return use(d.held)
 	}
-	s, err := d.open(ctx)
+	s, err := d.unlocked(ctx)
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	d.spare = s
 	return use(s)
+}
+
+// unlocked takes the session that is spare, or opens one.
+func (d *Database) unlocked(ctx context.Context) (*session, error) {
+	s := d.spare
+	d.spare = nil
+	if s != nil && !s.isLost() {
+		return s, nil
+	}
+	return d.open(ctx)
 }
 
 // row asks one question that a healthy server answers at once.
@@ -144,6 +165,7 @@ type facts struct {
 	login      string // session_user: another one after SET ROLE
 	iterations int    // of a new verifier
 	readable   bool   // the administrator may read the stored verifiers
+	checks     checks // of passwords and logins; a preflight asks for them
 }
 
 func (s *session) facts(ctx context.Context) (facts, error) {

@@ -8,17 +8,25 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
 // PlanFormer is Plan for the role that is switched away from. New pods log in as
-// the other role, so that its CONNECTION LIMIT is no concern.
+// the other role, so that its CONNECTION LIMIT is no concern; and its password is
+// never set, only taken away in the end.
 func (d *Database) PlanFormer(ctx context.Context, role string) (change string, warnings []string, err error) {
 	return d.plan(ctx, role, verifierPlanned, (*session).examineFormer)
 }
 
 func (s *session) examineFormer(ctx context.Context, r role, f facts) (warnings []string, err error) {
 	r.limit = unlimited
-	return s.examine(ctx, r, f)
+	return s.examineBy(ctx, r, f, s.rehearseRetirement)
+}
+
+// rehearseRetirement tries what Retire does.
+func (s *session) rehearseRetirement(ctx context.Context, r role, _ facts, _ secret.Value) error {
+	return s.try(ctx, r, bare(r.name, asItIs))
 }
 
 // PlanTwin is Plan for target, the one of base and twin that is not served: it
@@ -39,6 +47,7 @@ func (d *Database) PlanTwin(ctx context.Context, base, twin, target string) (cha
 	err = d.onPrimary(ctx, base, func(s *session, owner role, f facts) (err error) {
 		p := twins{session: s, facts: f, base: owner, twin: twin, target: target}
 		change, warnings, err = p.examine(ctx)
+		warnings = append(warnings, f.checks.unreturning(target)...)
 		return err
 	})
 	if err != nil {
@@ -86,7 +95,31 @@ func (p twins) missing(ctx context.Context) (change string, warnings []string, e
 	enabled := alterRole(p.twin, withLogin, throwaway(p.iterations))
 	policies, err := p.policies(ctx)
 	return fmt.Sprintf("made as a member of role %q, with its settings and a SCRAM-SHA-256 verifier (%d iterations); then its user name is served", p.base.name, p.iterations),
-		policies, errors.Join(err, p.base.expiry(), p.rehearseCreation(ctx, enabled), p.reachable(ctx))
+		policies, errors.Join(err, p.base.expiry(), p.connectsAsMember(ctx), p.rehearseCreation(ctx, enabled), p.reachable(ctx))
+}
+
+// connectsAsMember refuses to make a twin that would not get into a database which base gets
+// into as a superuser only: a member has what its role was granted.
+func (p twins) connectsAsMember(ctx context.Context) error {
+	if !p.base.super {
+		return nil
+	}
+	shut, err := list(ctx, p.session, pgx.RowTo[string], `WITH RECURSIVE has (oid) AS (SELECT $1::oid UNION SELECT roleid FROM pg_auth_members m JOIN has ON m.member = has.oid)
+		SELECT quote_ident(datname) FROM pg_database WHERE datallowconn AND NOT EXISTS (SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba)))
+		WHERE privilege_type = 'CONNECT' AND (grantee = 0 OR grantee IN (SELECT oid FROM has))) ORDER BY 1`, p.base.oid)
+	switch {
+	case err != nil:
+		return p.failed(fmt.Sprintf("ask where role %q may connect", p.twin), err)
+	case len(shut) > 0:
+		return p.shutOut(p.twin, p.base.name, shut, p.base.name)
+	}
+	return nil
+}
+
+// shutOut is the refusal of a role, and to whom a grant would mend it.
+func (p twins) shutOut(target, other string, databases []string, grantee string) *Error {
+	return no(fmt.Sprintf("use role %q in place of %q: it may not connect to database %s", target, other, enumerate(databases)),
+		fmt.Sprintf("GRANT CONNECT ON DATABASE %s TO %s;", strings.Join(databases, ", "), quote(grantee)))
 }
 
 func (p twins) rehearseCreation(ctx context.Context, enabled string) error {
@@ -179,11 +212,11 @@ func (p twins) connects(ctx context.Context, target, other role) error {
 	if len(shut) == 0 {
 		return nil
 	}
-	hint := fmt.Sprintf("GRANT CONNECT ON DATABASE %s TO %s;", strings.Join(shut, ", "), quote(target.name))
+	denied := p.shutOut(target.name, other.name, shut, target.name)
 	if target.name == p.twin && !p.base.super {
-		hint = membership(p.major(), quote(p.base.name), p.twin, "INHERIT")
+		denied.hint = membership(p.major(), quote(p.base.name), p.twin, "INHERIT")
 	}
-	return no(fmt.Sprintf("use role %q in place of %q: it may not connect to database %s", target.name, other.name, enumerate(shut)), hint)
+	return denied
 }
 
 // reachable makes sure that Holds will have an answer for target: pg_hba.conf
