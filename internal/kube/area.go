@@ -11,7 +11,6 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // area is what a discovery looks at in one namespace.
@@ -23,8 +22,8 @@ type area struct {
 	kinds   []*kind
 	list    bool // wanted is all that there is to find
 	wanted  []listed
-	pod     string // the database's; empty: it is not here
-	address string // the database's
+	pod     string     // the database's; empty: it is not here
+	address netip.Addr // the database's; zero: nobody is looked for by it
 }
 
 // idle tells that there is nothing to find here.
@@ -42,25 +41,27 @@ func (a *area) workloads(ctx context.Context, o Options) ([]*Workload, error) {
 		a.kinds = slices.DeleteFunc(a.kinds, func(k *kind) bool { return !slices.ContainsFunc(a.wanted, func(l listed) bool { return l.kind == k }) })
 	}
 	var all, schedules []*Workload
-	var living map[string][]string
-	var databases map[string]bool
+	var pods, named census
 	err := atOnce(
 		func() (err error) { all, err = a.every(ctx); return },
 		func() (err error) { schedules, err = a.schedules(ctx); return },
-		func() (err error) { living, err = a.living(ctx); return },
-		func() (err error) { databases, err = a.databases(ctx); return },
+		func() (err error) { pods, err = a.survey(ctx); return },
+		func() (err error) { named, err = a.databasePod(ctx); return },
 		func() error { return a.watchable(ctx, o) },
 	)
-	if databases == nil {
+	if named.servers == nil || pods.servers == nil && a.placed() {
 		return nil, err
 	}
-	found, missing := a.choose(all, living)
-	found = append(append(found, schedules...), a.others(all, living)...)
+	found, missing := a.choose(all, pods.ways)
+	found = append(append(found, schedules...), a.others(all, pods.ways)...)
 	shared := &watcher{cluster: a.cluster}
 	for _, w := range found {
 		w.cluster, w.foreign, w.secrets, w.options, w.watcher = a.cluster, a.foreign, a.secrets, o, shared
-		if databases[w.id()] {
+		switch {
+		case named.servers[w.id()] || pods.servers[w.id()]:
 			w.aside, w.unnamed = theDatabase(), nil
+		case pods.shared && w.serves:
+			w.perhaps = a.address.String()
 		}
 	}
 	return found, errors.Join(err, missing)
@@ -74,7 +75,7 @@ func (a *area) every(ctx context.Context) ([]*Workload, error) {
 		lists = append(lists, func() error {
 			err := k.each(ctx, func(r rollout, template *corev1.PodTemplateSpec) {
 				readers := readersOf(&template.Spec, a.secrets)
-				found[i] = append(found[i], &Workload{kind: k, name: r.name, ways: readers.ways(), unnamed: readers.unnamed(a.mapping)})
+				found[i] = append(found[i], &Workload{kind: k, name: r.name, ways: readers.ways(), unnamed: readers.unnamed(a.mapping), serves: serving(&template.Spec)})
 			})
 			if err != nil {
 				return a.cluster.failed("list "+k.plural, err, rule{group: "apps", resource: k.plural, verbs: []string{"list", "watch"}})
@@ -133,38 +134,6 @@ func existing(all []*Workload, k *kind) string {
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:mostNames], ", "), len(names)-mostNames)
 	}
 	return strings.Join(names, ", ")
-}
-
-// databases finds the workloads that run the server itself; nil with an error.
-func (a *area) databases(ctx context.Context) (map[string]bool, error) {
-	found := map[string]bool{}
-	if a.pod != "" {
-		o, err := a.cluster.pods(a.cluster.namespace).get(ctx, a.pod)
-		if err != nil {
-			return nil, a.cluster.failed(fmt.Sprintf("read the database's pod %q", a.pod), err, rule{resource: "pods", name: a.pod, verbs: []string{"get"}})
-		}
-		found[ownerOf(o)] = true
-	}
-	// A loopback address is what a tunnel shows; it belongs to every pod.
-	if ip, err := netip.ParseAddr(a.address); err == nil && !ip.Unmap().IsLoopback() {
-		if err := a.cluster.ownersOf(ctx, ip.Unmap().String(), found); err != nil {
-			return nil, err
-		}
-	}
-	return found, nil
-}
-
-// ownersOf finds the workloads of the pods that have an address of their own.
-func (c *Cluster) ownersOf(ctx context.Context, ip string, found map[string]bool) error {
-	err := c.pods(c.namespace).each(ctx, metav1.ListOptions{FieldSelector: "status.podIP=" + ip}, func(o *corev1.Pod) {
-		if !o.Spec.HostNetwork {
-			found[ownerOf(o)] = true
-		}
-	})
-	if err != nil {
-		return c.failed("list pods", err, rule{resource: "pods", verbs: []string{"list", "watch"}})
-	}
-	return nil
 }
 
 // watchable asks for the rights that only the restart will need. What the

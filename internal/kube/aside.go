@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -79,24 +78,6 @@ func (a *area) schedules(ctx context.Context) ([]*Workload, error) {
 	})
 	if err != nil {
 		return nil, a.cluster.failed("list cronjobs", err, rule{group: batchv1.GroupName, resource: "cronjobs", verbs: []string{"list"}})
-	}
-	return found, nil
-}
-
-// living finds how the pods that are there read a Secret, by their owners.
-func (a *area) living(ctx context.Context) (map[string][]string, error) {
-	if a.list {
-		return nil, nil
-	}
-	found := map[string][]string{}
-	err := a.cluster.pods(a.cluster.namespace).each(ctx, metav1.ListOptions{}, func(o *corev1.Pod) {
-		p, owner := ofPod(o)
-		if ways := readersOf(&o.Spec, a.secrets).ways(); len(ways) > 0 && !p.ended && !p.terminating {
-			found[owner] = ways
-		}
-	})
-	if err != nil {
-		return nil, a.cluster.failed("list pods", err, rule{resource: "pods", verbs: []string{"list", "watch"}})
 	}
 	return found, nil
 }

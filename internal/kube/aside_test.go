@@ -138,14 +138,14 @@ func TestAreaLooksAtLivingPodsOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := &area{cluster: c, secrets: []string{servedName}}
-	living, err := a.living(t.Context())
-	if err != nil || len(living["pod/leaving"]) == 0 {
-		t.Fatalf("living %v, %v", living, err)
+	pods, err := a.survey(t.Context())
+	if err != nil || len(pods.ways["pod/leaving"]) == 0 {
+		t.Fatalf("%+v, %v", pods, err)
 	}
 	erase(t, c, "pods", c.namespace, "leaving")
-	living, err = a.living(t.Context())
-	if err != nil || len(living) > 0 {
-		t.Errorf("living %v, %v", living, err)
+	pods, err = a.survey(t.Context())
+	if err != nil || len(pods.ways) > 0 {
+		t.Errorf("%+v, %v", pods, err)
 	}
 	if _, err := c.pods(c.namespace).patch(t.Context(), "leaving", []byte(`{"metadata":{"finalizers":null}}`)); err != nil {
 		t.Fatal(err)

@@ -116,7 +116,7 @@ func (a *attempt) replaceAll(ctx context.Context, there, asked []pod) (again boo
 	return true, errors.Join(errs...)
 }
 
-// refuted is the failure that a pod is which cannot be replaced again.
+// refuted is the failure for a pod that was replaced once already.
 func (w *Workload) refuted(p secret.Proof) error {
 	return fail(unhealthy, "the pod may have started with the former password, or another of its credentials is wrong: see its log",
 		"check pod %q of %s: %s", p.Pod, w, p.Reason)

@@ -4,6 +4,7 @@
 package kube
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"sync"
@@ -58,6 +59,12 @@ func Connect(cfg Config) (*Cluster, error) {
 	return c, c.dial()
 }
 
+// Offline returns a Cluster that reads names and can be asked nothing: with it the
+// other inputs are read where Connect has failed.
+func Offline(namespace string) *Cluster {
+	return &Cluster{namespace: cmp.Or(namespace, corev1.NamespaceDefault)}
+}
+
 // quietLibraries turns the logging of client-go off, which is global: it writes
 // to stderr, past all masks.
 var quietLibraries = sync.OnceFunc(func() { klog.SetLogger(logr.Discard()) })
@@ -68,9 +75,6 @@ func (c *Cluster) in(namespace string) *Cluster {
 	other.namespace = namespace
 	return &other
 }
-
-// Namespace is where the served Secret and the workloads live.
-func (c *Cluster) Namespace() string { return c.namespace }
 
 // dial makes one REST client for each API group, all over one HTTP client.
 func (c *Cluster) dial() error {

@@ -51,8 +51,8 @@ func TestConnectChoosesNamespace(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if c.Namespace() != test.want {
-				t.Errorf("namespace %q, want %q", c.Namespace(), test.want)
+			if c.namespace != test.want {
+				t.Errorf("namespace %q, want %q", c.namespace, test.want)
 			}
 			if got := test.cfg.Keeper.Scrub("verysecrettoken"); got != "***" {
 				t.Errorf("the token is not masked: %q", got)

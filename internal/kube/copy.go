@@ -35,7 +35,7 @@ func (c *Copy) Plan(ctx context.Context, next secret.Credential) (change string,
 	}
 	current := c.served.read(served)
 	c.planned = o
-	return c.plan(ctx, o, next, dataOf, c.same(c.read(o), current), c.nameless(o, current.User, next.User))
+	return c.plan(ctx, o, current.User, next, dataOf, c.same(c.read(o), current))
 }
 
 // same refuses a copy that holds something else than the served Secret. What
@@ -67,30 +67,43 @@ func (c *Copy) same(mine, served secret.Credential) error {
 // need not be) and was not the same text as the served Secret's key of that
 // name, the same in the usual spelling.
 //
-// Class conflict: somebody else keeps writing it.
+// Class conflict: somebody else changed what Set writes meanwhile, perhaps the run
+// that has taken over from this one; or keeps writing it.
 func (c *Copy) Set(ctx context.Context, cred secret.Credential) error {
-	if o := c.planned; o != nil { // a read less
-		c.planned = nil
-		if wanted, err := c.wanted(o, cred); err == nil && !wanted.in(o) { // what was read once proves nothing about now
-			if _, err = c.write(ctx, o, wanted); classOf(err) != conflict {
-				return err
-			}
-		}
+	base, err := c.base(ctx, cred)
+	if err != nil {
+		return err
 	}
 	for range collisions {
-		o, err := c.get(ctx)
+		wanted, err := c.wanted(base, cred)
+		if err != nil || wanted.in(base) {
+			return err
+		}
+		if _, err = c.write(ctx, base, wanted); classOf(err) != conflict {
+			return err
+		}
+		met, err := c.get(ctx)
 		if err != nil {
 			return err
 		}
-		wanted, err := c.wanted(o, cred)
-		if err != nil || wanted.in(o) {
+		if err := c.foreign(base, met, wanted); err != nil {
 			return err
 		}
-		if _, err = c.write(ctx, o, wanted); classOf(err) != conflict {
-			return err
-		}
+		base = met
 	}
 	return fail(conflict, "", "write %s: somebody else keeps writing it", c)
+}
+
+// base is the Secret as Plan has seen it, which saves a read, or as it is: what was
+// read once does not prove that there is nothing to write now.
+func (c *Copy) base(ctx context.Context, cred secret.Credential) (*corev1.Secret, error) {
+	if o := c.planned; o != nil {
+		c.planned = nil
+		if wanted, err := c.wanted(o, cred); err == nil && !wanted.in(o) {
+			return o, nil
+		}
+	}
+	return c.get(ctx)
 }
 
 // wanted is what has to be in o's keys for cred.

@@ -172,6 +172,33 @@ func TestCopyForbidden(t *testing.T) {
 	}
 }
 
+// TestCopyIsNotWrittenOver: whoever changed the credential since it was read may be
+// the run that took over; what it holds besides is no concern.
+func TestCopyIsNotWrittenOver(t *testing.T) {
+	served, c, there := copied(t, copySecret("postgres://alfred_user:former-password@replica/reports"))
+	next := rendered(t, served)
+	for _, step := range []struct {
+		patch, password, text string
+	}{
+		{`{"data":{"password":"b3RoZXI="}}`, "other", `somebody else changed its key "password" meanwhile`},
+		{`{"data":{"region":"dXM="}}`, "brand-new-password", ""},
+	} {
+		if _, _, err := c.Plan(t.Context(), next); err != nil {
+			t.Fatal(err)
+		}
+		mergePatch(t, there, copyName, step.patch)
+		if err := c.Set(t.Context(), next); step.text != "" {
+			wantFailure(t, err, conflict, step.text)
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if o := readSecret(t, there, copyName); string(o.Data["password"]) != step.password {
+			t.Errorf("after %s it holds %q", step.patch, o.Data["password"])
+		}
+		mergePatch(t, there, copyName, `{"data":{"password":"Zm9ybWVyLXBhc3N3b3Jk"}}`)
+	}
+}
+
 func TestCopyOverwritten(t *testing.T) {
 	served, c, there := copied(t, copySecret("postgres://alfred_user:former-password@replica/reports"))
 	next := rendered(t, served)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -20,7 +21,8 @@ type Discovery struct {
 	// read one of Secrets.
 	Listed []string
 	// DatabasePod, "[namespace/]name[:port]", and DatabaseAddress, an IP address,
-	// tell which workload is the server itself; either may be empty.
+	// tell which workload is the server itself; either may be empty. What is listed
+	// is restarted, whatever its pods' addresses are.
 	DatabasePod     string
 	DatabaseAddress string
 }
@@ -44,15 +46,25 @@ func (c *Cluster) Workloads(ctx context.Context, d Discovery, o Options) ([]*Wor
 	return slices.Concat(found...), err
 }
 
+// CheckList refuses a list of workloads that cannot be read. It asks the cluster nothing.
+func (c *Cluster) CheckList(lines []string) error {
+	_, err := c.areas(Discovery{Listed: lines})
+	return err
+}
+
 // areas sorts a discovery by namespaces, in the order in which they are named.
 func (c *Cluster) areas(d Discovery) ([]*area, error) {
 	var all []*area
+	address, list := netip.Addr{}, len(d.Listed) > 0
+	if !list {
+		address, _ = netip.ParseAddr(d.DatabaseAddress) // a local socket has none
+	}
 	at := func(namespace string) *area {
 		if i := slices.IndexFunc(all, func(a *area) bool { return a.cluster.namespace == namespace }); i >= 0 {
 			return all[i]
 		}
 		in := c.in(namespace)
-		all = append(all, &area{cluster: in, foreign: namespace != c.namespace, mapping: d.Mapping, kinds: in.kinds(), list: len(d.Listed) > 0, address: d.DatabaseAddress})
+		all = append(all, &area{cluster: in, foreign: namespace != c.namespace, mapping: d.Mapping, kinds: in.kinds(), list: list, address: address.Unmap()})
 		return all[len(all)-1]
 	}
 	for _, text := range d.Secrets {

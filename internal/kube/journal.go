@@ -45,7 +45,8 @@ func (j *Journal) String() string { return qualified("Secret", j.cluster.namespa
 // admission lets them through. It changes nothing.
 func (j *Journal) Plan(ctx context.Context) error {
 	needed := []string{"get", "update"}
-	switch d, err := j.Load(ctx); {
+	d, err := j.Load(ctx)
+	switch {
 	case err != nil:
 		return err
 	case d.Version == "":
@@ -58,21 +59,52 @@ func (j *Journal) Plan(ctx context.Context) error {
 	if err := atOnce(checks...); err != nil {
 		return err
 	}
-	return j.dryRun(ctx)
+	return j.dryRun(ctx, d)
 }
 
-// dryRun has the server go through a write of the journal as it is, or of a new
-// one. Whoever writes it at the same time proves that it can be written.
-func (j *Journal) dryRun(ctx context.Context) (err error) {
-	if o := j.last(); o != nil {
-		_, err = j.cluster.secrets().update(ctx, o.DeepCopy(), metav1.DryRunAll)
-	} else {
-		_, err = j.cluster.secrets().create(ctx, fill(j.empty(), secret.Document{}), metav1.DryRunAll)
+// dryRun has the server go through the write that begins a rotation. Whoever
+// writes the journal at the same time proves that it can be written.
+func (j *Journal) dryRun(ctx context.Context, d secret.Document) error {
+	if d.Version != "" && immutable(j.last()) {
+		return fail(refused, "delete it and make it anew without `immutable: true`, as in deploy/kubernetes.yaml; what it keeps of the last rotation goes with it",
+			"write %s: it is immutable", j)
 	}
-	if err == nil || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+	wanted, written, err := j.try(ctx, begun(d))
+	switch {
+	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
 		return nil
+	case err != nil:
+		return j.cluster.failed(fmt.Sprintf("write %s", j), err, j.needs())
 	}
-	return j.cluster.failed(fmt.Sprintf("write %s", j), err, j.needs())
+	if altered := wanted.misses(written); len(altered) > 0 {
+		return fail(refused, meddled, "write %s: the API server would store something else in %s", j, strings.Join(altered, ", "))
+	}
+	return nil
+}
+
+// begun is d with what a rotation adds when it begins.
+func begun(d secret.Document) secret.Document {
+	next := secret.Document{Version: d.Version, Annotations: map[string]string{}, Data: map[string]secret.Value{}}
+	maps.Copy(next.Annotations, d.Annotations)
+	maps.Copy(next.Data, d.Data)
+	next.Annotations[annotationPrefix+"phase"], next.Data["pending"] = "dry-run", secret.New("dry run")
+	return next
+}
+
+// try is Save that stores nothing. It returns what the journal had to have then,
+// and what it would have.
+func (j *Journal) try(ctx context.Context, d secret.Document) (wanted content, written *corev1.Secret, err error) {
+	o, write := j.empty(), j.cluster.secrets().create
+	if d.Version != "" {
+		o, write = j.last().DeepCopy(), j.cluster.secrets().update
+	}
+	fill(o, d)
+	wanted = content{Data: o.Data, Annotations: map[string]*string{}}
+	for name, text := range d.Annotations {
+		wanted.Annotations[name] = &text
+	}
+	written, err = write(ctx, o, metav1.DryRunAll)
+	return wanted, written, err
 }
 
 func (j *Journal) may(ctx context.Context, verb string) error {

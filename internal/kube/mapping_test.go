@@ -184,7 +184,7 @@ func TestNamelessTakesThePasswordWithoutTheUserName(t *testing.T) {
 		{"a served user that is not known", Mapping{"U": URL, "P": Password}, nil, "", "app_alt", ""},
 	} {
 		h := &holder{cluster: &Cluster{namespace: "prod"}, name: "credentials", mapping: test.mapping}
-		err := h.nameless(&corev1.Secret{Data: test.data}, test.served, test.next)
+		_, err := h.names(&corev1.Secret{Data: test.data}, test.served, test.next)
 		if (err != nil) != (test.key != "") || err != nil && (classOf(err) != refused || !strings.Contains(err.Error(), `"`+test.key+`"`)) {
 			t.Errorf("%s: %v", test.name, err)
 		}

@@ -29,17 +29,19 @@ func (s *Served) Plan(ctx context.Context, c secret.Credential) (change string, 
 		return "", nil, fail(refused, noStamp, "read %s: %v", s, err)
 	}
 	stamp := secret.Stamp{RotationID: "dry-run", RotatedAt: o.CreationTimestamp.Time, Epoch: epoch + 1}
-	return s.plan(ctx, o, c, func(next secret.Credential) content { return contentOf(next, stamp) }, s.nameless(o, s.read(o).User, c.User))
+	return s.plan(ctx, o, s.read(o).User, c, func(next secret.Credential) content { return contentOf(next, stamp) })
 }
 
-// plan asks everything about o that can speak against writing c into it; more
-// are objections that only the caller knows. write tells what would be written.
-func (h *holder) plan(ctx context.Context, o *corev1.Secret, c secret.Credential, write func(secret.Credential) content, more ...error) (change string, warnings []string, err error) {
+// plan asks everything about o that can speak against writing c into it, where
+// user is served; more are objections that only the caller knows. write tells
+// what would be written.
+func (h *holder) plan(ctx context.Context, o *corev1.Secret, user string, c secret.Credential, write func(secret.Credential) content, more ...error) (change string, warnings []string, err error) {
 	current := h.read(o)
-	leaks, leaked := h.leaks(o, current)
 	warnings, owned := h.owned(o)
-	warnings = append(warnings, leaks...)
-	errs := append(more, owned, h.mutable(o), h.mapped(o), leaked)
+	leaks, leaked := h.leaks(o, current)
+	names, misnamed := h.names(o, user, c.User)
+	warnings = append(append(warnings, leaks...), names...)
+	errs := append(more, misnamed, owned, h.mutable(o), h.mapped(o), leaked, h.verifiers(o, user, current.Password))
 	if err := errors.Join(errs...); err != nil {
 		return "", warnings, err
 	}
@@ -50,20 +52,10 @@ func (h *holder) plan(ctx context.Context, o *corev1.Secret, c secret.Credential
 	return "writes " + quoted(changed), warnings, nil
 }
 
-// nameless refuses a Secret that takes the password without the user name, where
-// that changes: who reads it would log in as the former user.
-func (h *holder) nameless(o *corev1.Secret, served, next string) error {
-	m := h.mapping.resolve(func(key string) bool { _, ok := o.Data[key]; return ok })
-	alone := append(m.Keys(Password), m.Keys(Verifier)...)
-	if served == "" || next == served || len(alone) == 0 || len(m.Keys(Username)) > 0 {
-		return nil
-	}
-	return fail(refused, "give the Secret a key with the user name, let the workloads read that too, and map it in `kubernetes-secret-keys`; or use `strategy: in-place`",
-		"serve another user in %s: key %s takes the password without the user name", h, quoted(alone))
-}
+func immutable(o *corev1.Secret) bool { return o.Immutable != nil && *o.Immutable }
 
 func (h *holder) mutable(o *corev1.Secret) error {
-	if o.Immutable == nil || !*o.Immutable {
+	if !immutable(o) {
 		return nil
 	}
 	return fail(refused, "give the Secret a new name without `immutable: true`; nodes may go on serving the old content of one that is deleted and made anew",
@@ -77,6 +69,9 @@ func (h *holder) mapped(o *corev1.Secret) error {
 	}
 	return nil
 }
+
+// meddled is what to do about a Secret that is not stored as it was sent.
+const meddled = "an admission webhook or policy of the cluster changes it on its way: ask who runs it to leave this Secret alone"
 
 // dryRun has the server go through the whole write without storing it, and
 // returns the keys that would change.
@@ -94,7 +89,7 @@ func (h *holder) dryRun(ctx context.Context, o *corev1.Secret, current, c secret
 		return nil, err
 	}
 	if altered := wanted.misses(written); len(altered) > 0 {
-		return nil, fail(refused, "an admission webhook or policy of the cluster changes it on its way: ask who runs it to leave this Secret alone",
+		return nil, fail(refused, meddled,
 			"write %s: the API server would store something else in %s", h, strings.Join(altered, ", "))
 	}
 	return wanted.changes(o), nil
@@ -114,32 +109,35 @@ func (m Mapping) check(data map[string][]byte) []error {
 		}
 		switch f, isForm := forms(m[key]); {
 		case m[key] == Username:
-			errs = users.hear(errs, key, "user names", string(raw))
+			errs = users.hear(errs, key, "user names", secret.New(string(raw)))
 		case m[key] == Password:
-			errs = passwords.hear(errs, key, "passwords", string(raw))
+			errs = passwords.hear(errs, key, "passwords", secret.New(string(raw)))
 		case isForm:
 			user, password, err := f.read(string(raw))
 			if err != nil {
 				errs = append(errs, fmt.Errorf("key %q, mapped to %q: %w", key, m[key], err))
 				continue
 			}
-			errs = users.hear(errs, key, "user names", user)
-			errs = passwords.hear(errs, key, "passwords", password)
+			errs = users.hear(errs, key, "user names", secret.New(user))
+			errs = passwords.hear(errs, key, "passwords", secret.New(password))
 		}
 	}
 	return errs
 }
 
 // witness is the key that told a value first.
-type witness struct{ key, value string }
+type witness struct {
+	key   string
+	value secret.Value
+}
 
-func (w *witness) hear(errs []error, key, what, value string) []error {
+func (w *witness) hear(errs []error, key, what string, value secret.Value) []error {
 	switch {
-	case value == "":
+	case value.IsZero():
 		return append(errs, fmt.Errorf("key %q is empty", key))
 	case w.key == "":
 		*w = witness{key, value}
-	case w.value != value:
+	case !w.value.Equal(value):
 		return append(errs, fmt.Errorf("keys %q and %q hold different %s", w.key, key, what))
 	}
 	return errs

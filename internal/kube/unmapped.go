@@ -42,7 +42,7 @@ func (h *holder) leaks(o *corev1.Secret, current secret.Credential) (warnings []
 	if len(found) == 0 {
 		return warnings, nil
 	}
-	return warnings, fail(refused, h.remedy(o, found), "rotate %s: %s holds the current password and is not mapped", h, places(found))
+	return warnings, fail(refused, h.remedy(o, found, "keep the password in keys of its own, or as a URL or key=value text, and remove it from there"), "rotate %s: %s holds the current password and is not mapped", h, places(found))
 }
 
 // leak is a place that holds the password and would keep it.
@@ -79,14 +79,23 @@ func (h *holder) appliedLeaks(o *corev1.Secret) bool {
 
 // unmapped lists the keys that hold the password and are not mapped, then the
 // annotations.
-func (h *holder) unmapped(o *corev1.Secret, current secret.Credential, holds func(string) bool) (found []leak) {
+func (h *holder) unmapped(o *corev1.Secret, current secret.Credential, holds func(string) bool) []leak {
+	return h.search(o, func(text string) (Property, bool) {
+		property := guess(text, current)
+		return property, property != "" || holds(text)
+	})
+}
+
+// search lists the keys that hold something and are not mapped, then the annotations.
+func (h *holder) search(o *corev1.Secret, holds func(text string) (Property, bool)) (found []leak) {
 	look := func(place, key, text string) {
-		if property := guess(text, current); property != "" || holds(text) {
+		if property, there := holds(text); there {
 			found = append(found, leak{place, key, property})
 		}
 	}
+	m := h.resolved(o)
 	for _, key := range slices.Sorted(maps.Keys(o.Data)) {
-		if _, mapped := current.Keys[key]; !mapped {
+		if _, mapped := m[key]; !mapped {
 			look(fmt.Sprintf("key %q", key), key, string(o.Data[key]))
 		}
 	}
@@ -96,6 +105,21 @@ func (h *holder) unmapped(o *corev1.Secret, current secret.Credential, holds fun
 		}
 	}
 	return found
+}
+
+// verifiers refuses keys and annotations with a verifier of the current password,
+// such as PgBouncer's list of users: it would go on taking that password, and
+// refuse the new one.
+func (h *holder) verifiers(o *corev1.Secret, user string, password secret.Value) error {
+	if password.IsZero() {
+		return nil
+	}
+	found := h.search(o, func(text string) (Property, bool) { return verifies(text, user, password.Reveal()) })
+	if len(found) == 0 {
+		return nil
+	}
+	return fail(refused, h.remedy(o, found, "map a key to `verifier` and let the container make its list of that, or take the verifier out of the Secret: see docs/pgbouncer.md"),
+		"rotate %s: %s holds a verifier of the current password and is not mapped", h, places(found))
 }
 
 // guess tells which property of the credential text would be, or "". A
@@ -115,7 +139,8 @@ func guess(text string, current secret.Credential) Property {
 }
 
 // remedy shows the whole mapping that is needed: naming one key ends the default.
-func (h *holder) remedy(o *corev1.Secret, found []leak) string {
+// Where no mapping helps, it is the other one.
+func (h *holder) remedy(o *corev1.Secret, found []leak, other string) string {
 	var lines []string
 	for _, l := range found {
 		if l.key != "" && l.property != "" {
@@ -123,12 +148,17 @@ func (h *holder) remedy(o *corev1.Secret, found []leak) string {
 		}
 	}
 	if len(lines) == 0 {
-		return "keep the password in keys of its own, or as a URL or key=value text, and remove it from there"
+		return other
 	}
 	var all []string
-	m := h.mapping.resolve(func(key string) bool { _, ok := o.Data[key]; return ok })
+	m := h.resolved(o)
 	for _, key := range slices.Sorted(maps.Keys(m)) {
 		all = append(all, key+"="+string(m[key]))
 	}
 	return "map it: the whole mapping is then `" + strings.Join(append(all, lines...), "`, `") + "`"
+}
+
+// resolved is the mapping of the keys that o has.
+func (h *holder) resolved(o *corev1.Secret) Mapping {
+	return h.mapping.resolve(func(key string) bool { _, ok := o.Data[key]; return ok })
 }

@@ -29,6 +29,8 @@ type Workload struct {
 	options Options
 	watcher *watcher
 	aside   *aside // why it is not restarted; nil: it is
+	serves  bool   // its template says that it listens on PostgreSQL's port
+	perhaps string // the database's address, where it does not tell whether this is the database
 }
 
 // String is "kind/name", as kubectl takes it, after "namespace/" where that is
@@ -52,6 +54,9 @@ func (w *Workload) LeftAlone() bool { return w.aside != nil }
 // asks nobody.
 func (w *Workload) Unnamed() []string { return w.unnamed }
 
+// dryMark is the mark of a restart that is only tried.
+const dryMark = "dry-run"
+
 // Plan tells how the workload reads the credential and finds out, by a dry run
 // of the server, whether it may be restarted. It changes nothing. An empty
 // change means that it is not restarted, and a warning says why. Class refused:
@@ -61,9 +66,13 @@ func (w *Workload) Plan(ctx context.Context) (change string, warnings []string, 
 	if w.aside != nil {
 		return w.passOver()
 	}
-	r, err := w.mark(ctx, "dry-run", "", metav1.DryRunAll)
-	if err != nil {
+	r, err := w.mark(ctx, dryMark, "", metav1.DryRunAll)
+	switch {
+	case err != nil:
 		return "", nil, err
+	case r.mark != dryMark:
+		return "", nil, fail(refused, "an admission webhook or policy of the cluster changes it on its way: ask who runs it to leave this annotation alone"+leftOut,
+			"restart %s: the API server would store something else in annotation %q of its pod template", w, annotationRestart)
 	}
 	if r.obstacle != "" {
 		return "", nil, fail(refused, r.remedy+leftOut, "restart %s: %s (%s)", w, r.obstacle, w.how())
@@ -81,6 +90,9 @@ func (w *Workload) Plan(ctx context.Context) (change string, warnings []string, 
 // doubts are what may go wrong with a restart that is possible.
 func (w *Workload) doubts(ctx context.Context, r rollout) []string {
 	var warnings []string
+	if w.perhaps != "" {
+		warnings = append(warnings, fmt.Sprintf("%s may be the database itself, which cannot be told by the address %s: if it is, name its pod in `postgres-pod`, or list in `workloads` what is to be restarted", w, w.perhaps))
+	}
 	if r.operator != "" {
 		warnings = append(warnings, fmt.Sprintf("%s is managed by %s, which may undo a restart", w, r.operator))
 	}
