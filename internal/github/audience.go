@@ -3,7 +3,6 @@ package github
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
 )
 
@@ -59,7 +58,7 @@ func (s *Secret) repositories(ctx context.Context) ([]int64, error) {
 			} `json:"repositories"`
 		}
 		path := fmt.Sprintf("%s/repositories?per_page=%d&page=%d", s.path(), perPage, page)
-		if _, err := s.client.do(ctx, http.MethodGet, path, nil, &answer); err != nil {
+		if _, err := s.get(ctx, path, &answer); err != nil {
 			return nil, s.failed("list the repositories of "+s.String(), err)
 		}
 		if counted = answer.Count; len(answer.Repositories) == 0 {

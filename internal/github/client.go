@@ -36,12 +36,13 @@ type Client struct {
 	// https://docs.github.com/en/authentication/keeping-your-account-and-data-secure/about-authentication-to-github#githubs-token-formats
 	installation bool
 	// turn lets one write through at a time, as GitHub asks. It also asks for a
-	// second between writes where there are many, for the limit of 80 a minute;
-	// the handful of one rotation stays far below, and the transport waits where
-	// GitHub says so.
+	// second between writes where there are many, for the limit of 80 a minute: few
+	// rotations have so many, and where one has, GitHub says how long to wait and
+	// the transport does.
 	// https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api
-	turn chan struct{}
-	keys *keyring
+	turn   chan struct{}
+	keys   answers[*publicKey]
+	places answers[*place]
 }
 
 // New returns a client, without asking GitHub anything. An address that would
@@ -61,7 +62,7 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fail(refused, "", "reach GitHub: the API's address cannot be used")
 	}
-	return &Client{api: api, installation: strings.HasPrefix(token, "ghs_"), turn: make(chan struct{}, 1), keys: &keyring{}}, nil
+	return &Client{api: api, installation: strings.HasPrefix(token, "ghs_"), turn: make(chan struct{}, 1)}, nil
 }
 
 func parseBase(text string) (string, error) {

@@ -31,6 +31,8 @@ var setup = githubtest.Setup{
 		{Value: "github_pat_elsewhere", Permissions: githubtest.AllPermissions(), Repositories: []string{"acme/other"}},
 		{Value: "github_pat_expired", Permissions: githubtest.AllPermissions(), Expired: true},
 		{Value: "ghs_workflow"},
+		{Value: "ghp_gists", Scopes: []string{"gist", "public_repo"}},
+		{Value: "ghp_repositories", Scopes: []string{"gist", "repo"}},
 	},
 }
 
@@ -111,7 +113,7 @@ func holds(t *testing.T, err error, class, text, hint string) {
 	if f.Class() != class || !strings.Contains(err.Error(), text) || !strings.Contains(f.Hint(), hint) {
 		t.Errorf("class %q, %q, hint %q\nwant  %q, %q, hint %q", f.Class(), err, f.Hint(), class, text, hint)
 	}
-	for _, word := range []string{password, writer, "github_pat", "ghs_workflow", "encrypted_value"} {
+	for _, word := range []string{password, writer, "github_pat", "ghs_workflow", "ghp_", "encrypted_value"} {
 		if strings.Contains(err.Error()+f.Hint(), word) {
 			t.Errorf("%q or its hint %q shows %q", err, f.Hint(), word)
 		}
@@ -192,6 +194,21 @@ func TestATokenThatMayOnlyReadIsRefusedWhenItWrites(t *testing.T) {
 	_, _, err := s.Plan(t.Context(), credential())
 	must(t, err)
 	holds(t, s.Set(t.Context(), credential()), "refused", "update GitHub secret acme/shop NAME: GitHub answers 403", "(GitHub asked for secrets=write)")
+}
+
+// A classic token without its scope is told that there is no such secret, and would
+// be refused by the write alone.
+func TestAClassicTokenNeedsItsScope(t *testing.T) {
+	for line, scope := range map[string]string{"NAME": "repo", "@production NAME": "repo", "dependabot: NAME": "repo", "org:acme NAME": "admin:org"} {
+		_, s := open(t, "ghp_gists", line)
+		_, _, err := s.Plan(t.Context(), credential())
+		holds(t, err, "refused", `the token has the scopes "gist, public_repo", "`+scope+`" is not among them`, `give the token the scope "`+scope+`"`)
+	}
+	_, s := open(t, "ghp_repositories", "NAME")
+	if change, _, err := s.Plan(t.Context(), credential()); err != nil || change != "create" {
+		t.Errorf("with the scope: plan %q, %v", change, err)
+	}
+	must(t, s.Set(t.Context(), credential()))
 }
 
 func TestRefusesAValueThatItDoesNotHave(t *testing.T) {

@@ -54,25 +54,32 @@ func (s slow) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // TestAPlanAsksForAllSecretsAtOnce counts the requests of a plan, and how many of
-// them wait for one another.
+// them wait for one another: the key of all, a look at each, and for new ones how
+// many there are.
 func TestAPlanAsksForAllSecretsAtOnce(t *testing.T) {
-	const chain = 2 // the key of all, a look at each
-	for _, n := range []int{1, 8} {
-		t.Run(fmt.Sprint(n), func(t *testing.T) {
+	for _, test := range []struct {
+		n     int
+		there bool
+		chain time.Duration
+	}{{1, true, 2}, {8, true, 2}, {1, false, 3}, {8, false, 3}} {
+		t.Run(fmt.Sprint(test.n, test.there), func(t *testing.T) {
 			inMemory(t, func(t *testing.T, server *githubtest.Server, config github.Config) {
 				config.Transport = slow{config.Transport}
 				client, err := github.New(config)
 				must(t, err)
 				var all []*github.Secret
-				for i := range n {
+				for i := range test.n {
 					all = append(all, one(t, client, fmt.Sprintf("acme/shop NAME_%d", i)))
+					if test.there {
+						server.Store("acme/shop", fmt.Sprintf("NAME_%d", i), "old", time.Now())
+					}
 				}
 				start := time.Now()
 				atOnce(t, all, func(s *github.Secret) error { _, _, err := s.Plan(t.Context(), credential()); return err })
-				if got := count(server, ""); got != 1+n {
-					t.Errorf("%d requests for %d secrets, want one for each and one for the key", got, n)
+				if got, want := count(server, ""), test.n+int(test.chain)-1; got != want {
+					t.Errorf("%d requests for %d secrets, want one for each and %d for all", got, test.n, want-test.n)
 				}
-				if got := time.Since(start) / time.Second; got != chain {
+				if got := time.Since(start) / time.Second; got != test.chain {
 					t.Errorf("%d requests one after the other", got)
 				}
 			})

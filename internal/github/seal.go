@@ -4,12 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"net/http"
-	"sync"
 
 	"github.com/google/go-github/v62/github"
 	"golang.org/x/crypto/nacl/box"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
@@ -24,29 +21,6 @@ type publicKey struct {
 	point [32]byte
 }
 
-// keyring holds the public keys of places. Those who ask for the same key at the
-// same time are answered by one request. Safe for concurrent use.
-type keyring struct {
-	asking singleflight.Group
-	known  sync.Map // where secrets are, to *publicKey
-}
-
-// other returns the key of a place: one that is known and is not former, else what
-// ask returns.
-func (k *keyring) other(place string, former *publicKey, ask func() (*publicKey, error)) (*publicKey, error) {
-	if key, known := k.known.Load(place); known && key != former {
-		return key.(*publicKey), nil
-	}
-	key, err, _ := k.asking.Do(place, func() (any, error) {
-		key, err := ask()
-		if err == nil {
-			k.known.Store(place, key)
-		}
-		return key, err
-	})
-	return key.(*publicKey), err
-}
-
 // fetchKey asks for the place's public key, which also proves that the token
 // sees the place. It asks anew where s has the one that is known.
 func (s *Secret) fetchKey(ctx context.Context) error {
@@ -59,7 +33,7 @@ func (s *Secret) fetchKey(ctx context.Context) error {
 
 func (s *Secret) askKey(ctx context.Context) (*publicKey, error) {
 	var answer github.PublicKey
-	if _, err := s.client.do(ctx, http.MethodGet, s.target.path()+"/public-key", nil, &answer); err != nil {
+	if _, err := s.get(ctx, s.target.path()+"/public-key", &answer); err != nil {
 		return nil, s.failed("read the public key of "+s.target.where(), err)
 	}
 	raw, err := base64.StdEncoding.DecodeString(answer.GetKey())

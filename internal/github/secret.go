@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/go-github/v62/github"
@@ -49,8 +50,9 @@ func (s *Secret) String() string { return "GitHub secret " + s.target.String() }
 
 // Plan asks for the public key and for the secret as it is, which proves the
 // token and the names, and writes nothing. Only a write can prove the
-// permission to write. c may be without a password. Class refused, too: an
-// organization has no such secret; who may use a new one is not for us to say.
+// permission to write, but for a classic token, whose scope is for both. c may be
+// without a password. Class refused, too: an organization has no such secret; who
+// may use a new one is not for us to say.
 func (s *Secret) Plan(ctx context.Context, c secret.Credential) (change string, warnings []string, err error) {
 	if _, held := c.Keys[s.served]; s.served != "" && c.Keys != nil && !held {
 		return "", nil, fail(refused, "", "plan %s: the served Secret has no key %q", s, s.served)
@@ -63,7 +65,7 @@ func (s *Secret) Plan(ctx context.Context, c secret.Credential) (change string, 
 	case err != nil:
 		return "", nil, err
 	case updated.IsZero():
-		return "create", nil, nil
+		return "create", nil, s.admitted(ctx)
 	case s.reader != nil:
 		return fmt.Sprintf("update, last updated %s, %s as before", show(updated), s.reader), nil, nil
 	}
@@ -85,11 +87,26 @@ func (s *Secret) look(ctx context.Context) (updated, now time.Time, err error) {
 }
 
 func (s *Secret) read(ctx context.Context) (answer github.Secret, resp *github.Response, err error) {
-	resp, err = s.client.do(ctx, http.MethodGet, s.path(), nil, &answer)
+	resp, err = s.get(ctx, s.path(), &answer)
 	if err != nil && !answered(err, http.StatusNotFound) {
 		return github.Secret{}, nil, s.failed("read "+s.String(), err)
 	}
 	return answer, resp, nil
+}
+
+// get asks for a path. Every answer names the scopes of a classic token: without
+// the right one GitHub may say no more than 404, as it does where there is no such
+// secret.
+func (s *Secret) get(ctx context.Context, path string, out any) (*github.Response, error) {
+	resp, err := s.client.do(ctx, http.MethodGet, path, nil, out)
+	if resp == nil || resp.Response == nil {
+		return nil, err
+	}
+	scopes, needed := resp.Header.Get("X-OAuth-Scopes"), s.target.scope()
+	if scopes != "" && !slices.Contains(strings.Split(scopes, ", "), needed) {
+		return nil, fail(refused, fmt.Sprintf("give the token the scope %q, or use a fine-grained one", needed), "the token has the scopes %q, %q is not among them", scopes, needed)
+	}
+	return resp, err
 }
 
 // date is GitHub's clock, zero where it is not told.

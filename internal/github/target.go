@@ -214,3 +214,12 @@ func (t Target) path() string {
 	}
 	return repository + "/actions/secrets"
 }
+
+// scope is what a classic token needs to read secrets there and to write them.
+// https://docs.github.com/en/rest/actions/secrets
+func (t Target) scope() string {
+	if t.Kind == Organization {
+		return "admin:org"
+	}
+	return "repo"
+}

@@ -58,16 +58,15 @@ func (f Fault) answer() answer {
 }
 
 // permitted performs an operation for a token that may, and names the
-// permission in the answer as GitHub does.
+// permission or the scopes in the answer as GitHub does.
 func (s *Server) permitted(c *call, r *http.Request, effect Effect) answer {
 	value, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	token, known := s.tokens[value]
 	if !known || token.Expired {
 		return refuse(http.StatusUnauthorized, "Bad credentials")
 	}
-	permission, level := c.needs()
 	a := s.judge(c, token, effect)
-	a.header.Set("X-Accepted-GitHub-Permissions", permission+"="+level)
+	token.show(c, a.header)
 	return a
 }
 
@@ -75,8 +74,8 @@ func (s *Server) judge(c *call, token Token, effect Effect) answer {
 	switch {
 	case !token.sees(c.repository()):
 		return refuse(http.StatusNotFound, "Not Found")
-	case !token.may(c.needs()):
-		return refuse(http.StatusForbidden, token.refusal())
+	case !token.may(c):
+		return token.refusal()
 	}
 	return s.perform(c, effect)
 }
@@ -160,7 +159,8 @@ func (w written) selected() []int64 {
 }
 
 // put stores a secret. Leaving out selected_repository_ids clears the list, as
-// it does on GitHub.
+// it does on GitHub. What it answers where there are too many is told nowhere, but
+// that it is a refusal.
 func (s *Server) put(c *call, v *vault, effect Effect) answer {
 	name := c.params["secret_name"]
 	if !validName.MatchString(name) || strings.HasPrefix(strings.ToUpper(name), "GITHUB_") {
@@ -175,6 +175,9 @@ func (s *Server) put(c *call, v *vault, effect Effect) answer {
 		return refuse(http.StatusUnprocessableEntity, "Bad request - improperly encrypted secret")
 	}
 	created := v.lookup(name) == nil
+	if created && v.full() {
+		return refuse(http.StatusUnprocessableEntity, fmt.Sprintf("There are %d secrets here, and no more are allowed", v.most))
+	}
 	if effect != Pretend {
 		v.store(entry{Name: name, Value: value, Visibility: body.Visibility, selected: body.selected()})
 	}

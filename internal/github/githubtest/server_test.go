@@ -30,6 +30,8 @@ func setup() githubtest.Setup {
 			{Value: "github_pat_elsewhere", Permissions: githubtest.AllPermissions(), Repositories: []string{"acme/other"}},
 			{Value: "github_pat_old", Permissions: githubtest.AllPermissions(), Expired: true},
 			{Value: "ghs_workflow"},
+			{Value: "ghp_classic", Scopes: []string{"gist", "public_repo"}},
+			{Value: "ghp_repo", Scopes: []string{"repo"}},
 		},
 	}
 }
@@ -178,15 +180,19 @@ func TestTokens(t *testing.T) {
 		status              int
 		message, accepted   string
 	}{
-		"unknown":            {"nobody", "GET", folder + "/public-key", 401, "Bad credentials", ""},
-		"expired":            {"github_pat_old", "GET", folder + "/public-key", 401, "Bad credentials", ""},
-		"no permission, app": {"ghs_workflow", "GET", folder + "/public-key", 403, "Resource not accessible by integration", "secrets=read"},
-		"may read":           {"github_pat_reads", "GET", folder + "/public-key", 200, "", "secrets=read"},
-		"may only read":      {"github_pat_reads", "PUT", folder + "/NAME", 403, "Resource not accessible by personal access token", "secrets=write"},
-		"other permission":   {"github_pat_reads", "GET", "/repos/acme/shop/environments/production/secrets/public-key", 403, "personal access token", "environments=read"},
-		"does not see it":    {"github_pat_elsewhere", "GET", folder + "/public-key", 404, "Not Found", "secrets=read"},
-		"no such repository": {token, "GET", "/repos/acme/gone/actions/secrets/public-key", 404, "Not Found", "secrets=read"},
-		"no such secret":     {token, "GET", folder + "/NAME", 404, "Not Found", "secrets=read"},
+		"unknown":              {"nobody", "GET", folder + "/public-key", 401, "Bad credentials", ""},
+		"expired":              {"github_pat_old", "GET", folder + "/public-key", 401, "Bad credentials", ""},
+		"no permission, app":   {"ghs_workflow", "GET", folder + "/public-key", 403, "Resource not accessible by integration", "secrets=read"},
+		"may read":             {"github_pat_reads", "GET", folder + "/public-key", 200, "", "secrets=read"},
+		"may only read":        {"github_pat_reads", "PUT", folder + "/NAME", 403, "Resource not accessible by personal access token", "secrets=write"},
+		"other permission":     {"github_pat_reads", "GET", "/repos/acme/shop/environments/production/secrets/public-key", 403, "personal access token", "environments=read"},
+		"does not see it":      {"github_pat_elsewhere", "GET", folder + "/public-key", 404, "Not Found", "secrets=read"},
+		"no such repository":   {token, "GET", "/repos/acme/gone/actions/secrets/public-key", 404, "Not Found", "secrets=read"},
+		"classic, public key":  {"ghp_classic", "GET", folder + "/public-key", 200, "", ""},
+		"classic, no scope":    {"ghp_classic", "GET", folder + "/NAME", 404, "Not Found", ""},
+		"classic, its scope":   {"ghp_repo", "PUT", folder + "/OTHER", 201, "", ""},
+		"classic, other scope": {"ghp_repo", "GET", "/orgs/acme/actions/secrets/public-key", 404, "Not Found", ""},
+		"no such secret":       {token, "GET", folder + "/NAME", 404, "Not Found", "secrets=read"},
 	} {
 		var body any
 		if test.method == "PUT" {
@@ -195,6 +201,9 @@ func TestTokens(t *testing.T) {
 		asked := c
 		asked.token = test.token
 		status, header, text := asked.do(test.method, test.path, body)
+		if scopes := header.Get("X-OAuth-Scopes"); strings.HasPrefix(test.token, "ghp_") != (scopes != "") {
+			t.Errorf("%s: scopes %q", name, scopes)
+		}
 		if status != test.status || !strings.Contains(text, test.message) || header.Get("X-Accepted-GitHub-Permissions") != test.accepted {
 			t.Errorf("%s: %d %q %s", name, status, header.Get("X-Accepted-GitHub-Permissions"), text)
 		}
@@ -221,6 +230,40 @@ func TestOrganizationSecretLosesItsRepositoriesWhenTheyAreNotSentAgain(t *testin
 	c.do("PUT", folder+"/NAME", body)
 	if n := count(); n != 0 {
 		t.Errorf("%d repositories, want 0", n)
+	}
+}
+
+func TestTakesNoMoreThanGitHubDoes(t *testing.T) {
+	for _, test := range []struct {
+		target, folder string
+		most, status   int
+	}{
+		{"acme/shop", "/repos/acme/shop/actions/secrets", 100, 422},
+		{"acme/shop@production", "/repos/acme/shop/environments/production/secrets", 100, 422},
+		{"org:acme", "/orgs/acme/actions/secrets", 1000, 422},
+		{"dependabot:acme/shop", "/repos/acme/shop/dependabot/secrets", 1000, 201}, // nobody says how many
+	} {
+		server, c := strict(t)
+		for i := range test.most - 1 {
+			server.Store(test.target, fmt.Sprintf("NAME_%d", i), "x", time.Now())
+		}
+		body := c.seal(test.folder, "y")
+		if strings.HasPrefix(test.target, "org:") {
+			body["visibility"] = "all"
+		}
+		if status, _, text := c.do("PUT", test.folder+"/LAST", body); status != 201 {
+			t.Errorf("%s: the last one: %d %s", test.target, status, text)
+		}
+		if status, _, text := c.do("PUT", test.folder+"/NEW", body); status != test.status {
+			t.Errorf("%s: one more: %d %s", test.target, status, text)
+		}
+		if status, _, text := c.do("PUT", test.folder+"/NAME_0", body); status != 204 {
+			t.Errorf("%s: one of them: %d %s", test.target, status, text)
+		}
+		want := fmt.Sprintf(`"total_count":%d`, test.most+max(0, 202-test.status))
+		if _, _, text := c.do("GET", test.folder+"?per_page=1", nil); !strings.Contains(text, want) || strings.Count(text, `"name"`) != 1 {
+			t.Errorf("%s: %s, want %s", test.target, text, want)
+		}
 	}
 }
 

@@ -58,8 +58,20 @@ func (s *state) addRepository(name string) {
 
 func (s *state) addVault(target string) {
 	if key := strings.ToLower(target); s.vaults[key] == nil {
-		s.vaults[key] = newVault()
+		s.vaults[key] = newVault(mostIn(key))
 	}
+}
+
+// mostIn is how many secrets GitHub lets a place have; 0: it tells no limit.
+// https://docs.github.com/en/actions/reference/security/secrets#limits-for-secrets
+func mostIn(target string) int {
+	switch {
+	case strings.HasPrefix(target, "dependabot:"):
+		return 0
+	case strings.HasPrefix(target, "org:"):
+		return 1000
+	}
+	return 100
 }
 
 func (s *state) repository(name string) (repository, bool) {

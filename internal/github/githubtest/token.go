@@ -2,6 +2,7 @@ package githubtest
 
 import (
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 )
@@ -15,6 +16,8 @@ type Token struct {
 	// secrets, environments, dependabot_secrets, organization_secrets,
 	// organization_dependabot_secrets.
 	Permissions map[string]string `json:"permissions"`
+	// Scopes are what a classic token has in place of permissions.
+	Scopes []string `json:"scopes,omitempty"`
 	// Repositories are those that the token sees; none means all.
 	Repositories []string `json:"repositories,omitempty"`
 	Expired      bool     `json:"expired,omitempty"`
@@ -35,17 +38,51 @@ func (t Token) sees(repository string) bool {
 		slices.ContainsFunc(t.Repositories, func(r string) bool { return strings.EqualFold(r, repository) })
 }
 
-func (t Token) may(permission, level string) bool {
+func (t Token) may(c *call) bool {
+	permission, level := c.needs()
+	if len(t.Scopes) > 0 {
+		return c.public() || slices.Contains(t.Scopes, c.scope())
+	}
 	have := t.Permissions[permission]
 	return permission == "metadata" || have == "write" || have == level
 }
 
-// refusal is GitHub's sentence for a missing permission.
-func (t Token) refusal() string {
-	if strings.HasPrefix(t.Value, "ghs_") {
-		return "Resource not accessible by integration"
+// refusal is GitHub's answer where a permission or a scope is missing.
+func (t Token) refusal() answer {
+	switch {
+	case len(t.Scopes) > 0:
+		return refuse(http.StatusNotFound, "Not Found")
+	case strings.HasPrefix(t.Value, "ghs_"):
+		return refuse(http.StatusForbidden, "Resource not accessible by integration")
 	}
-	return "Resource not accessible by personal access token"
+	return refuse(http.StatusForbidden, "Resource not accessible by personal access token")
+}
+
+// show names in an answer what a classic token may, and to any other what the
+// operation asks for.
+// https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps
+func (t Token) show(c *call, header http.Header) {
+	permission, level := c.needs()
+	if len(t.Scopes) > 0 {
+		header.Set("X-OAuth-Scopes", strings.Join(t.Scopes, ", "))
+		header.Set("X-Accepted-OAuth-Scopes", c.scope())
+		return
+	}
+	header.Set("X-Accepted-GitHub-Permissions", permission+"="+level)
+}
+
+// scope is what an operation asks of a classic token.
+func (c *call) scope() string {
+	if c.params["org"] != "" {
+		return "admin:org"
+	}
+	return "repo"
+}
+
+// public tells whether an operation asks for no scope: all repositories here are
+// public, and so are their keys.
+func (c *call) public() bool {
+	return c.params["org"] == "" && slices.Contains([]string{"rate_limit", "{repo}", "public-key"}, path.Base(c.template()))
 }
 
 // needs returns the permission that an operation asks for, and its level.

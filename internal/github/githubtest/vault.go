@@ -18,6 +18,7 @@ type vault struct {
 	public  *[32]byte
 	private *[32]byte
 	secrets map[string]*entry // by name in capitals: names ignore case
+	most    int               // secrets that it may have; 0: any number
 }
 
 // entry is one secret, opened.
@@ -31,8 +32,8 @@ type entry struct {
 	former     *entry // what a replica that lags behind still shows
 }
 
-func newVault() *vault {
-	v := &vault{secrets: map[string]*entry{}}
+func newVault(most int) *vault {
+	v := &vault{secrets: map[string]*entry{}, most: most}
 	v.rotateKey()
 	return v
 }
@@ -77,6 +78,8 @@ func (v *vault) store(e entry) (created bool) {
 	v.secrets[e.Name] = &e
 	return e.former == nil
 }
+
+func (v *vault) full() bool { return v.most > 0 && len(v.secrets) >= v.most }
 
 // show is the answer for one secret: everything but its value.
 func (e *entry) show() map[string]any {
