@@ -172,6 +172,7 @@ func TestRoleIsNotRetiredWhereTheServedPasswordDoesNotLogIn(t *testing.T) {
 		if w.accepts == "" || res.Retired != "" || len(res.Warnings) != 1 {
 			t.Errorf("%q retired, warnings %q", res.Retired, res.Warnings)
 		}
+		warns(t, res, "is not retired: the database refuses the served password")
 	})
 }
 

@@ -120,10 +120,6 @@ func (r *run) change() time.Time {
 }
 
 // sessionsOf asks for the sessions of roles.
-func (r *run) sessionsOf(ctx context.Context, roles []string) (found []secret.Sessions, err error) {
-	err = insist(ctx, func(ctx context.Context) error {
-		found, err = r.Sessions.Opened(ctx, roles, r.change())
-		return err
-	})
-	return found, err
+func (r *run) sessionsOf(ctx context.Context, roles []string) ([]secret.Sessions, error) {
+	return insistOn(ctx, func(ctx context.Context) ([]secret.Sessions, error) { return r.Sessions.Opened(ctx, roles, r.change()) })
 }

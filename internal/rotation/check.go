@@ -48,7 +48,7 @@ func (r *Rotation) Check(ctx context.Context) Result {
 }
 
 func (r *run) lookServed(ctx context.Context) (detail string, err error) {
-	r.served, err = r.see(ctx)
+	r.served, err = r.readServed(ctx)
 	return fmt.Sprintf("%s serves role %q", r.Served, r.served.Credential.User), err
 }
 
@@ -115,11 +115,7 @@ func spoken(age time.Duration) string {
 
 // inspectJournal finds an open rotation, and a journal that no run can read.
 func (r *run) inspectJournal(ctx context.Context) (string, error) {
-	var d secret.Document
-	err := insist(ctx, func(ctx context.Context) (err error) {
-		d, err = r.Journal.Load(ctx)
-		return err
-	})
+	d, err := insistOn(ctx, r.Journal.Load)
 	if err != nil {
 		return "", err
 	}
@@ -127,7 +123,8 @@ func (r *run) inspectJournal(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", &deviation{StatusUnfinished, err}
 	}
-	if r.state = stored; stored.Phase == Idle {
+	r.state = stored
+	if stored.Phase == Idle {
 		return "no rotation is open", nil
 	}
 	owner := ""
@@ -154,7 +151,7 @@ func (r *run) inspectDatabase(ctx context.Context) (string, error) {
 	case verdict == secret.No:
 		return "", drift(remedy, "log in as role %q with what %s holds: the database refuses the password", c.User, r.Served)
 	case verdict == secret.Closed:
-		return "", &deviation{StatusDrifted, closed(c.User)}
+		return "", &deviation{StatusDrifted, noLogin(c.User)}
 	case ClassOf(err) == Unhealthy:
 		return "", &deviation{StatusDrifted, err}
 	}
@@ -178,11 +175,7 @@ func (r *run) heldInspections() []inspection {
 
 func (r *run) inspectHeld(place Readable) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {
-		differs := ""
-		err := insist(ctx, func(ctx context.Context) (err error) {
-			differs, err = place.Differs(ctx, r.served.Credential)
-			return err
-		})
+		differs, err := insistOn(ctx, func(ctx context.Context) (string, error) { return place.Differs(ctx, r.served.Credential) })
 		switch {
 		case err != nil && ClassOf(err) == Missing:
 			return "", &deviation{StatusDrifted, err}
@@ -204,11 +197,7 @@ func (r *run) writtenInspections() (all []inspection) {
 // inspectWritten compares with the record where there is one, by the store's own
 // clock; else with the moment of the rotation.
 func (r *run) inspectWritten(ctx context.Context, c Copy) (string, error) {
-	var at time.Time
-	err := insist(ctx, func(ctx context.Context) (err error) {
-		at, err = c.Updated(ctx)
-		return err
-	})
+	at, err := insistOn(ctx, c.Updated)
 	recorded, rotated := r.recorded(c), r.served.RotatedAt.Truncate(time.Second)
 	switch {
 	case err != nil:
@@ -238,11 +227,7 @@ func (r *run) podInspections() (all []inspection) {
 }
 
 func (r *run) inspectPods(ctx context.Context, w Workload) (string, error) {
-	var pods []secret.Marked
-	err := insist(ctx, func(ctx context.Context) (err error) {
-		pods, err = w.Marks(ctx)
-		return err
-	})
+	pods, err := insistOn(ctx, w.Marks)
 	if err != nil {
 		return "", err
 	}

@@ -163,14 +163,15 @@ func (r *run) decide(ctx context.Context) (string, error) {
 // into the database stays known until the new password is in its place.
 func (r *run) draft(ctx context.Context) (next state, err error) {
 	next = r.state
-	next.Phase, next.Mode, next.ID, next.Reason, next.Record = Forward, Planned, r.NewID(), r.Request.Reason, r.record()
+	next.Phase, next.Mode, next.ID, next.Reason, next.Record = Forward, Planned, r.NewID(), r.Scrub(r.Request.Reason), r.record()
 	if next.Pending, err = r.pending(ctx); err != nil {
 		return next, err
 	}
 	if r.emergency() {
 		next.Mode = Emergency
 	}
-	if next.Record.Repairs = r.repairing; next.oneWay() {
+	next.Record.Repairs = r.repairing
+	if next.oneWay() {
 		next.Previous, next.Former, next.Superseded = secret.Credential{}, secret.Stamp{}, r.givenUp()
 		return next, nil
 	}

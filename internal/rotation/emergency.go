@@ -63,7 +63,7 @@ func (r *run) lockOut(ctx context.Context, w way) (string, error) {
 		within(stubborn, func(ctx context.Context) error { return r.close(ctx, w, began) }),
 		within(stubborn, func(ctx context.Context) (err error) { ended, err = r.Lockout.Expel(ctx, c.User); return err }),
 		within(stubborn, func(ctx context.Context) (err error) { changed, err = r.Lockout.Open(ctx, c); return err }),
-		func(ctx context.Context) error { return r.opened(ctx, c) },
+		func(ctx context.Context) error { return r.proveOpen(ctx, c) },
 	)
 	if err != nil {
 		return "", err
@@ -82,8 +82,8 @@ func (r *run) close(ctx context.Context, w way, began time.Time) error {
 	return nil
 }
 
-// opened proves that it is this password with which the role is open.
-func (r *run) opened(ctx context.Context, c secret.Credential) error {
+// proveOpen proves that it is this password with which the role is open.
+func (r *run) proveOpen(ctx context.Context, c secret.Credential) error {
 	verdict, err := r.holds(ctx, c)
 	switch verdict {
 	case secret.Yes:
@@ -105,9 +105,11 @@ func within(d time.Duration, do task) task {
 }
 
 // undiscovered speaks against a rotation where workloads would be missed. An
-// emergency restarts those that were found, and is left unfinished.
+// emergency, this run's or the open one that it resumes, restarts those that were
+// found, and is left unfinished.
 func (r *run) undiscovered() error {
-	if !r.emergency() || r.Undiscovered == nil {
+	urgent := r.emergency() || r.unfinished() && r.state.Mode == Emergency
+	if !urgent || r.Undiscovered == nil {
 		return r.Undiscovered
 	}
 	r.warn(fmt.Sprintf("this will be left unfinished: %v", r.Undiscovered))

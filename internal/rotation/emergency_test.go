@@ -34,6 +34,18 @@ func TestEmergencyShutsTheCompromisedPasswordOut(t *testing.T) {
 	})
 }
 
+func TestReasonTakesNoPasswordIntoTheJournal(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.process()
+		r := p.rotation()
+		r.Mode, r.Request.Reason = rotation.Emergency, birth+" stood in a log"
+		expect(t, r.Rotate(t.Context()), rotation.StatusRotated, 0)
+		if got := w.journal.Annotations["pgrotate.io/reason"]; got != "*** stood in a log" {
+			t.Errorf("the journal's reason is %q", got)
+		}
+	})
+}
+
 func TestEmergencyServesNothingThatTheDatabaseDoesNotAccept(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.hooks["1 Database.Holds 3"] = w.changes(func() { w.accepts = w.verifier("of another administrator") })
@@ -99,6 +111,28 @@ func TestEmergencyRestartsTheWorkloadsThatWereFound(t *testing.T) {
 		says(t, res.Err, "list cronjobs")
 		if w.opens(birth) || len(res.Warnings) == 0 || !strings.Contains(res.Warnings[0], "left unfinished: list cronjobs") {
 			t.Errorf("the compromised password opens the door: %v; warnings %q", w.opens(birth), res.Warnings)
+		}
+		res, _ = w.run(resume)
+		expect(t, res, rotation.StatusRotated, 0)
+		w.settled(t, "NewPassword1")
+	})
+}
+
+// TestResumedEmergencyClosesThePasswordFirst: whoever resumes it may see as little
+// of the workloads as the run that was killed.
+func TestResumedEmergencyClosesThePasswordFirst(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		blind := func(r *rotation.Rotation) { r.Undiscovered = &failed{"refused", "list cronjobs: forbidden"} }
+		w.script["1 Lockout.Close 1"] = crashBefore
+		w.run(emergency, blind)
+		if !w.opens(birth) {
+			t.Fatal("the compromised password was closed before the crash")
+		}
+		res, _ := w.run(resume, blind)
+		expect(t, res, rotation.StatusUnfinished, 3)
+		says(t, res.Err, "list cronjobs")
+		if w.opens(birth) {
+			t.Error("the compromised password opens the door")
 		}
 		res, _ = w.run(resume)
 		expect(t, res, rotation.StatusRotated, 0)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pgrotate/pgrotate/internal/rotation"
+	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
 // TestFailureTable holds what each failure does, row by row.
@@ -507,6 +508,52 @@ func TestWayBackOfAnotherWritesEveryCopy(t *testing.T) {
 				}
 				w.settled(t, birth)
 			})
+		})
+	}
+}
+
+// collides is a copy that somebody else writes right before each of the first
+// writes to it: they change nothing.
+type collides struct {
+	rotation.Copy
+	times int
+	other func()
+}
+
+func (c *collides) Set(ctx context.Context, next secret.Credential) error {
+	if c.times == 0 {
+		return c.Copy.Set(ctx, next)
+	}
+	c.times--
+	c.other()
+	return &failed{"conflict", "somebody else changed it meanwhile"}
+}
+
+// TestCopyThatSomebodyElseWritesMeanwhile: it is written over as long as this run
+// has the lock. An emergency that took it over is left its password.
+func TestCopyThatSomebodyElseWritesMeanwhile(t *testing.T) {
+	for _, row := range []struct {
+		times    int
+		other    func(*world)
+		status   rotation.Status
+		code     int
+		password string
+	}{
+		{1, func(*world) {}, rotation.StatusRotated, 0, "NewPassword1"},
+		{9, func(*world) {}, rotation.StatusUnfinished, 3, ""},
+		{1, func(w *world) { w.run(emergency) }, rotation.StatusBusy, 3, "NewPassword2"},
+	} {
+		inWorld(t, func(t *testing.T, w *world) {
+			res, _ := w.run(rotate, func(r *rotation.Rotation) {
+				r.ClusterCopies[0] = &collides{r.ClusterCopies[0], row.times, func() { row.other(w) }}
+			})
+			expect(t, res, row.status, row.code)
+			if row.password == "" {
+				res, _ = w.run(resume)
+				expect(t, res, rotation.StatusRotated, 0)
+				row.password = "NewPassword1"
+			}
+			w.settled(t, row.password)
 		})
 	}
 }

@@ -54,12 +54,8 @@ func (r *run) awaitReady(ctx context.Context, w way) error {
 	}
 }
 
-func (r *run) readiness(ctx context.Context) (now map[string]secret.Readiness, err error) {
-	err = insist(ctx, func(ctx context.Context) error {
-		now, err = r.Health.Ready(ctx)
-		return err
-	})
-	return now, err
+func (r *run) readiness(ctx context.Context) (map[string]secret.Readiness, error) {
+	return insistOn(ctx, r.Health.Ready)
 }
 
 // suffers names the owners with fewer ready pods than before. One that was

@@ -63,7 +63,7 @@ func (r *run) machine(ctx context.Context) error {
 		err := r.turn(ctx)
 		switch {
 		case errors.Is(err, errOwnTurn):
-			// Not a new look: what others have made since this run's commit is the one that was asked for.
+			// A rotation that others commit from here on counts as the one that was asked for.
 			r.noted, r.claimed, r.started = &note{id: r.state.ID}, 0, false
 		case err != nil && ClassOf(err) == Lost && lost < relocks && ctx.Err() == nil:
 			lost++
@@ -107,13 +107,13 @@ type note struct {
 // lock serialises the runs of one role.
 func (r *run) lock(ctx context.Context) (string, error) {
 	var err error
-	if r.state, err = r.read(ctx); err != nil {
+	if r.state, err = r.readJournal(ctx); err != nil {
 		return "", r.unread(ctx, err)
 	}
 	if r.noted == nil {
 		r.noted = r.note()
 	}
-	served, err := r.see(ctx)
+	served, err := r.readServed(ctx)
 	if err != nil {
 		return "", r.unread(ctx, err)
 	}
@@ -145,18 +145,15 @@ func (r *run) note() *note { return &note{id: r.state.ID, open: r.state.Phase !=
 func (r *run) busy(ctx context.Context, base string, cause error) error {
 	f := &failure{class: Busy, text: fmt.Sprintf("rotate role %q: another run is at it: %v", base, cause),
 		hint: "wait for it to end and start this run again"}
-	if stored, err := r.read(ctx); err == nil && stored.Owner != "" {
+	if stored, err := r.readJournal(ctx); err == nil && stored.Owner != "" {
 		f.text = fmt.Sprintf("rotate role %q: another run is at it, the last one to claim it is %s: %v", base, stored.Owner, cause)
 	}
 	return f
 }
 
-func (r *run) read(ctx context.Context) (state, error) {
-	var d secret.Document
-	err := insist(ctx, func(ctx context.Context) (err error) {
-		d, err = r.Journal.Load(ctx)
-		return err
-	})
+// readJournal reads the journal.
+func (r *run) readJournal(ctx context.Context) (state, error) {
+	d, err := insistOn(ctx, r.Journal.Load)
 	if err != nil {
 		return state{}, err
 	}
@@ -166,10 +163,10 @@ func (r *run) read(ctx context.Context) (state, error) {
 // look reads where things stand and ends the run where there is nothing to do.
 func (r *run) look(ctx context.Context) (string, error) {
 	var err error
-	if r.state, err = r.read(ctx); err != nil {
+	if r.state, err = r.readJournal(ctx); err != nil {
 		return "", err
 	}
-	if r.served, err = r.see(ctx); err != nil {
+	if r.served, err = r.readServed(ctx); err != nil {
 		return "", err
 	}
 	if err := r.same(ctx); err != nil {
@@ -252,7 +249,7 @@ func (r *run) raise(ctx context.Context, epoch int64) error {
 	if err := insist(ctx, func(ctx context.Context) error { return r.Served.Set(ctx, none, stamp) }); err != nil {
 		return err
 	}
-	served, err := r.see(ctx)
+	served, err := r.readServed(ctx)
 	if err == nil {
 		r.served = served
 	}
@@ -299,7 +296,7 @@ func (r *run) arrivedAnyway(ctx context.Context, wanted secret.Document, cause e
 
 // commit closes the journal and wipes what only an open rotation needs.
 func (r *run) commit(ctx context.Context) (string, error) {
-	closed, turned := r.closed(), r.state.Phase
+	closed, turned := r.committed(), r.state.Phase
 	if err := r.save(ctx, closed); err != nil {
 		return "", err
 	}
@@ -310,8 +307,8 @@ func (r *run) commit(ctx context.Context) (string, error) {
 	return "nothing of the rotation is kept", nil
 }
 
-// closed is the journal after the rotation. What an emergency replaced is never kept.
-func (r *run) closed() state {
+// committed is the journal after the rotation. What an emergency replaced is never kept.
+func (r *run) committed() state {
 	next := r.state
 	next.Phase, next.Pending, next.Superseded, next.Record.Targets = Idle, secret.Credential{}, nil, r.targets()
 	next.Record.Former, next.Record.RetireAt = r.leftover()

@@ -2,7 +2,6 @@ package rotation
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -19,11 +18,26 @@ func (r *run) strays(ctx context.Context) []Copy {
 	if len(moved) == 0 {
 		return nil
 	}
-	if verdict, err := r.holds(ctx, r.served.Credential); verdict != secret.Yes {
-		r.warn(fmt.Sprintf("%s was written since the last rotation and is left alone: the served password does not log in: %v", moved[0], errors.Join(err)))
+	if why := r.keptOut(ctx, r.served.Credential); why != "" {
+		r.warn(fmt.Sprintf("%s was written since the last rotation and is left alone: %s", moved[0], why))
 		return nil
 	}
 	return moved
+}
+
+// keptOut says why the served credential may not be taken for the one in use;
+// empty: it opens the door.
+func (r *run) keptOut(ctx context.Context, served secret.Credential) string {
+	switch verdict, err := r.holds(ctx, served); verdict {
+	case secret.Yes:
+		return ""
+	case secret.Closed:
+		return fmt.Sprintf("role %q is NOLOGIN", served.User)
+	case secret.No:
+		return "the database refuses the served password"
+	default:
+		return fmt.Sprintf("whether the served password logs in is not known: %v", err)
+	}
 }
 
 func (r *run) moved(ctx context.Context, c Copy) bool {
@@ -67,7 +81,7 @@ func (r *run) still(ctx context.Context, target Copy, w way) error {
 		return err
 	}
 	r.warn(fmt.Sprintf("%s was overwritten by somebody else meanwhile, and written again", target))
-	if err := r.put(ctx, target, w); err != nil {
+	if err := r.putHeld(ctx, target, w); err != nil {
 		return err
 	}
 	return r.arrived(ctx, target, w.credential)

@@ -1,6 +1,7 @@
 package rotation_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -44,6 +45,27 @@ func TestAllMistakesAreToldAtOnce(t *testing.T) {
 					t.Errorf("%d things told, want %d; %d writes: %v", told, want, w.writes, res.Err)
 				}
 			})
+		})
+	}
+}
+
+// TestWhatSeveralSayIsToldOnce: a database that cannot be reached is met by the
+// discovery, and again by the lock or, in a plan, by its own question.
+func TestWhatSeveralSayIsToldOnce(t *testing.T) {
+	for call, do := range map[string]command{"Lock.Acquire": rotate, "Database.Plan": plan} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.script["1 "+call+" 1"] = refuse
+			both := errors.Join(&failed{"refused", "list cronjobs: forbidden"}, &failed{"refused", call + ": forbidden"})
+			res, _ := w.run(do, func(r *rotation.Rotation) { r.Undiscovered = both })
+			expect(t, res, rotation.StatusRefused, 2)
+			for _, text := range []string{"list cronjobs: forbidden", call + ": forbidden"} {
+				if n := strings.Count(res.Err.Error(), text); n != 1 {
+					t.Errorf("%q is told %d times: %v", text, n, res.Err)
+				}
+			}
+			if class := rotation.ClassOf(res.Err); class != rotation.Refused || w.writes > 0 {
+				t.Errorf("class %s, %d writes", class, w.writes)
+			}
 		})
 	}
 }

@@ -69,8 +69,8 @@ type Twins interface {
 	// Member tells whether role is a direct member of base; where one of them does
 	// not exist it is not.
 	Member(ctx context.Context, role, base string) (bool, error)
-	// PlanFormer is Database.Plan for the one that is served: what a restart asks of
-	// a role, whose sessions old and new pods have together, it does not ask.
+	// PlanFormer is Database.Plan for the one that is served. It does not check
+	// CONNECTION LIMIT: new pods log in as the other role.
 	PlanFormer(ctx context.Context, role string) (change string, warnings []string, err error)
 	// PlanTwin is Database.Plan for target, the one of base and twin that is not
 	// served. It may be NOLOGIN and without a password, and must have no session;
@@ -83,9 +83,9 @@ type Twins interface {
 	Enable(ctx context.Context, c secret.Credential) (time.Time, error)
 }
 
-// Retirement closes a login role that is not served any more. Both ways of it
-// need the lock, change nothing where all is so already, and where the role does
-// not exist. Sessions that are open stay.
+// Retirement closes a login role that is not served any more. Retire and Revoke
+// need the lock and may be repeated; a role that does not exist is no error. Open
+// sessions go on.
 type Retirement interface {
 	// Sessions counts those that were opened by logging in as role.
 	Sessions(ctx context.Context, role string) (int, error)

@@ -30,10 +30,10 @@ func (r *Rotation) Plan(ctx context.Context) Result {
 
 func (r *run) lookOnly(ctx context.Context) (string, error) {
 	var err error
-	if r.served, err = r.see(ctx); err != nil {
+	if r.served, err = r.readServed(ctx); err != nil {
 		return "", r.unread(ctx, err)
 	}
-	if r.state, err = r.read(ctx); err != nil {
+	if r.state, err = r.readJournal(ctx); err != nil {
 		return "", r.unread(ctx, err)
 	}
 	if err := r.same(ctx); err != nil {
@@ -81,7 +81,7 @@ func (r *run) preflight(ctx context.Context) (string, error) {
 	r.keepPlan(lines)
 	warnings, err := told(lines)
 	r.warn(warnings...)
-	return plural(len(lines), "target", "targets") + " checked, nothing speaks against it", errors.Join(r.undiscovered(), r.unnamed(), err, drifted)
+	return plural(len(lines), "target", "targets") + " checked, nothing speaks against it", errors.Join(apart(r.undiscovered(), r.unnamed(), err, drifted)...)
 }
 
 // answers are those of all targets at once, and whether the database accepts the
@@ -286,8 +286,8 @@ func (r *run) unlocked(ctx context.Context, cause error, served secret.Snapshot)
 	return r.accompany(cause, r.Undiscovered, r.ask(ctx, r.placeQuestions()))
 }
 
-// alone tells whether a failure before the lock can be all that a user hears of
-// who has made several mistakes: a run that begins a rotation ends with it.
+// alone tells whether the other targets are asked although the run ends with cause:
+// a user with several mistakes hears of all at once.
 func (r *run) alone(ctx context.Context, cause error) bool {
 	class := ClassOf(cause)
 	begins := r.command == rotate && !r.unfinished() && r.claimed == 0 && r.because == nil
@@ -297,10 +297,11 @@ func (r *run) alone(ctx context.Context, cause error) bool {
 // accompany adds to a failure what else speaks against a rotation.
 func (r *run) accompany(cause, more error, lines []Line) error {
 	_, err := told(lines)
-	if more = errors.Join(more, err); more == nil {
+	others := apart(cause, more, err)[len(apart(cause)):]
+	if len(others) == 0 {
 		return cause
 	}
-	return &accompanied{cause, more}
+	return &accompanied{cause, errors.Join(others...)}
 }
 
 // accompanied is a failure that decides, and others that are told beside it.
@@ -342,7 +343,7 @@ func (r *run) servedOpens(ctx context.Context, databaseErr error) error {
 	}
 	switch {
 	case verdict == secret.Closed:
-		return closed(c.User)
+		return noLogin(c.User)
 	case r.mayRepair():
 		r.repairing = true
 		r.warn(fmt.Sprintf("role %q does not log in with what %s holds: there is nothing to go back to, so this rotation only goes forward (`on-drift: repair`)", c.User, r.Served))

@@ -132,7 +132,7 @@ func (p *process) rotation() *rotation.Rotation {
 		RemoteCopies: []rotation.Copy{copyPort{p, remote}},
 		Workloads:    []rotation.Workload{workloadPort{p, inPod}, workloadPort{p, inPod2}},
 		Standbys:     standbysPort{p}, Sessions: sessionsPort{p}, Addresses: addressesPort{p}, Refusals: refusalsPort{p}, Health: healthPort{p},
-		Keep: secret.New,
+		Keep: secret.New, Scrub: func(s string) string { return strings.ReplaceAll(s, birth, "***") },
 		Generate: func() secret.Value {
 			w.mu.Lock()
 			defer w.mu.Unlock()

@@ -143,6 +143,9 @@ func toldToStop(t *testing.T, call string, f fault) {
 		if res.ExitCode() != want && res.Status != rotation.StatusRotated {
 			t.Errorf("status %q with exit code %d, the journal is %s", res.Status, res.ExitCode(), w.phase())
 		}
+		if took := time.Since(w.stopped); took > 5*time.Second {
+			t.Errorf("it took %v", took)
+		}
 		w.run(resume)
 		w.settled(t, w.served.keys["password"])
 	})

@@ -116,14 +116,20 @@ func (res Result) ExitCode() int {
 
 // finish turns how the machine ended into a Result.
 func (r *run) finish(err error) Result {
+	r.describe()
+	r.endAs(err)
+	return r.result
+}
+
+// describe tells what the run was about: the journal's rotation, where it has ended
+// one or one is open, else what it was asked for.
+func (r *run) describe() {
 	res := &r.result
 	res.Began, res.Elapsed = r.began, r.Now().Sub(r.began)
 	res.Username, res.RotatedAt = r.served.Credential.User, r.served.RotatedAt
-	if res.Mode = r.state.Mode; res.Mode == "" || !r.unfinished() && res.RotationID == "" {
-		res.Mode = r.asked()
-	}
-	if res.Strategy = r.state.Record.Strategy; res.Strategy == "" || !r.unfinished() && res.RotationID == "" {
-		res.Strategy = cmp.Or(r.Strategy, InPlace)
+	res.Mode, res.Strategy = r.asked(), cmp.Or(r.Strategy, InPlace)
+	if r.unfinished() || res.RotationID != "" {
+		res.Mode, res.Strategy = cmp.Or(r.state.Mode, res.Mode), cmp.Or(r.state.Record.Strategy, res.Strategy)
 	}
 	r.doors()
 	if r.started || r.unfinished() {
@@ -135,10 +141,15 @@ func (r *run) finish(err error) Result {
 	case res.RotationID == "":
 		res.RotationID = r.served.RotationID
 	}
+}
+
+// endAs tells how it ended.
+func (r *run) endAs(err error) {
+	res := &r.result
 	var idle *nothing
 	switch turnedBack := res.Status == StatusRolledBack; {
 	case err == nil:
-	case errors.As(err, &idle) && turnedBack:
+	case errors.As(err, &idle) && turnedBack: // and is said already
 	case errors.As(err, &idle):
 		res.Status, res.Reason = StatusUnchanged, idle.reason
 	case turnedBack && r.claimed == 0:
@@ -149,7 +160,6 @@ func (r *run) finish(err error) Result {
 	if res.Status == StatusRotated {
 		res.FailedStep = ""
 	}
-	return *res
 }
 
 // unfinished tells whether a rotation is under way, as far as this run knows.

@@ -2,7 +2,6 @@ package rotation
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -42,19 +41,15 @@ func (r *run) retirable(ctx context.Context) bool {
 		r.warn(fmt.Sprintf("role %q is not retired yet: it has %s", former, plural(sessions, "session", "sessions")))
 		return false
 	}
-	if verdict, err := r.holds(ctx, r.served.Credential); verdict != secret.Yes {
-		r.warn(fmt.Sprintf("role %q is not retired: the served password does not log in: %v", former, errors.Join(err)))
+	if why := r.keptOut(ctx, r.served.Credential); why != "" {
+		r.warn(fmt.Sprintf("role %q is not retired: %s", former, why))
 		return false
 	}
 	return true
 }
 
-func (r *run) sessions(ctx context.Context, role string) (n int, err error) {
-	err = insist(ctx, func(ctx context.Context) error {
-		n, err = r.Retirement.Sessions(ctx, role)
-		return err
-	})
-	return n, err
+func (r *run) sessions(ctx context.Context, role string) (int, error) {
+	return insistOn(ctx, func(ctx context.Context) (int, error) { return r.Retirement.Sessions(ctx, role) })
 }
 
 // retire closes the former role where that is due. The rotation has ended before:
@@ -64,21 +59,22 @@ func (r *run) retire(ctx context.Context) error {
 	if ctx.Err() != nil || !r.retirable(ctx) {
 		return nil
 	}
-	err := r.step("retire", r.retired)(ctx)
+	err := r.step("retire", r.retireFormer)(ctx)
 	if err != nil {
 		r.warn(fmt.Sprintf("role %q is left to the next run to retire: %v", r.state.Record.Former, err))
 	}
 	return nil
 }
 
-func (r *run) retired(ctx context.Context) (string, error) {
+func (r *run) retireFormer(ctx context.Context) (string, error) {
 	next := r.state
 	role := next.Record.Former
 	err := limited(ctx, func(ctx context.Context) error { return r.Retirement.Retire(ctx, role) })
 	if err != nil {
 		return "", err
 	}
-	if r.result.Retired = role; r.retiring {
+	r.result.Retired = role
+	if r.retiring {
 		r.result.Reason = fmt.Sprintf("only role %q, which was served before, was retired", role)
 	}
 	next.Record.Former, next.Record.RetireAt = "", nil
@@ -106,7 +102,7 @@ func (r *run) revoke(ctx context.Context) error {
 	if r.state.Phase != Forward || r.state.Mode != Emergency || role == "" {
 		return nil
 	}
-	return r.step("revoke", func(ctx context.Context) (string, error) { return r.revoked(ctx, role) })(ctx)
+	return r.step("revoke", func(ctx context.Context) (string, error) { return r.revokeRole(ctx, role) })(ctx)
 }
 
 // left is the other role of the pair, where it may have a password.
@@ -117,7 +113,7 @@ func (r *run) left() string {
 	return r.roles.other(r.state.Pending.User)
 }
 
-func (r *run) revoked(ctx context.Context, role string) (string, error) {
+func (r *run) revokeRole(ctx context.Context, role string) (string, error) {
 	ended := 0
 	err := sequence(ctx,
 		within(stubborn, func(ctx context.Context) error { return r.Retirement.Revoke(ctx, role) }),

@@ -52,12 +52,8 @@ func (r *run) find(ctx context.Context, served secret.Snapshot) (pair, error) {
 	return r.pairOf(user), err
 }
 
-func (r *run) member(ctx context.Context, role, base string) (member bool, err error) {
-	err = insist(ctx, func(ctx context.Context) error {
-		member, err = r.Twins.Member(ctx, role, base)
-		return err
-	})
-	return member, err
+func (r *run) member(ctx context.Context, role, base string) (bool, error) {
+	return insistOn(ctx, func(ctx context.Context) (bool, error) { return r.Twins.Member(ctx, role, base) })
 }
 
 // pairOf names the twin of base.

@@ -75,7 +75,8 @@ type Rotation struct {
 	// Discovered says that Workloads is what the cluster shows now, not a list
 	// that somebody wrote: a recorded workload that is missing in it is gone.
 	Discovered bool
-	// Undiscovered is why Workloads is not complete. It ends a run before the
+	// Undiscovered is why Workloads is not complete: not all could be looked for, or
+	// it is not known which of them is the database itself. It ends a run before the
 	// first write, together with everything else that the preflight finds; an
 	// emergency is left unfinished by it.
 	Undiscovered error
@@ -91,6 +92,7 @@ type Rotation struct {
 	AlternateRole string
 
 	Keep     func(string) secret.Value // required: the Keeper's
+	Scrub    func(string) string       // required: the Keeper's
 	Generate func() secret.Value       // required: a new password
 	NewID    func() string             // required: a new rotation id
 	Now      func() time.Time          // required

@@ -51,7 +51,7 @@ func (r *run) apply(ctx context.Context, w way) error {
 func (r *run) open(w way) action {
 	return func(ctx context.Context) (string, error) {
 		c := w.credential
-		if err := r.twinned(ctx, w); err != nil {
+		if err := r.createTwin(ctx, w); err != nil {
 			return "", err
 		}
 		switch verdict, err := r.holds(ctx, c); verdict {
@@ -65,7 +65,7 @@ func (r *run) open(w way) action {
 				return r.lockOut(ctx, w)
 			}
 			if verdict == secret.Closed {
-				return "", closed(c.User)
+				return "", noLogin(c.User)
 			}
 		}
 		if err := r.foreign(ctx, w); err != nil {
@@ -119,8 +119,8 @@ func (r *run) shuts(w way) {
 // just made, or an emergency has closed it.
 func (w way) enables() bool { return w.alternate && !w.back }
 
-// twinned makes the twin where it is the one to be brought in.
-func (r *run) twinned(ctx context.Context, w way) error {
+// createTwin makes the twin where it is the one to be brought in.
+func (r *run) createTwin(ctx context.Context, w way) error {
 	if !w.enables() || w.credential.User != r.roles.twin {
 		return nil
 	}
@@ -128,15 +128,11 @@ func (r *run) twinned(ctx context.Context, w way) error {
 }
 
 // holds asks the oracle again while it does not know.
-func (r *run) holds(ctx context.Context, c secret.Credential) (verdict secret.Verdict, err error) {
-	err = insist(ctx, func(ctx context.Context) error {
-		verdict, err = r.Database.Holds(ctx, c)
-		return err
-	})
-	return verdict, err
+func (r *run) holds(ctx context.Context, c secret.Credential) (secret.Verdict, error) {
+	return insistOn(ctx, func(ctx context.Context) (secret.Verdict, error) { return r.Database.Holds(ctx, c) })
 }
 
-func closed(role string) error {
+func noLogin(role string) error {
 	return &failure{class: Unhealthy, text: fmt.Sprintf("log in as role %q: the role is NOLOGIN", role),
 		hint: fmt.Sprintf("if the role is meant to log in: ALTER ROLE %s LOGIN;", identifier(role))}
 }
@@ -260,10 +256,10 @@ func (r *run) restartAll(w way) action {
 	}
 }
 
-// holding tells whether this run still holds the lock. A question that is cut
+// lockHeld tells whether this run still holds the lock. A question that is cut
 // off costs the session, and with it the lock: the step beside, when it fails,
 // must not end it.
-func (r *run) holding(ctx context.Context) error {
+func (r *run) lockHeld(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -275,7 +271,7 @@ func (r *run) holding(ctx context.Context) error {
 
 func (r *run) restart(ctx context.Context, target Workload, w way) error {
 	began := r.Now()
-	pods, err := target.Restart(ctx, w.mark, r.holding, r.witness(w), func(detail string) { r.progress("restart", target.String(), detail) })
+	pods, err := target.Restart(ctx, w.mark, r.lockHeld, r.witness(w), func(detail string) { r.progress("restart", target.String(), detail) })
 	if err == nil {
 		err = refuted(target.String(), pods)
 	}
@@ -294,7 +290,7 @@ func (r *run) restart(ctx context.Context, target Workload, w way) error {
 // former password does not, and every copy has arrived.
 func (r *run) verify(w way) action {
 	return func(ctx context.Context) (string, error) {
-		served, err := r.see(ctx)
+		served, err := r.readServed(ctx)
 		if err != nil {
 			return "", err
 		}
@@ -336,13 +332,9 @@ func (r *run) expect(ctx context.Context, c secret.Credential, want secret.Verdi
 	return &failure{class: Unhealthy, text: fmt.Sprintf("log in as role %q with what the pods read: %v", c.User, verdict)}
 }
 
-// see reads the served Secret.
-func (r *run) see(ctx context.Context) (served secret.Snapshot, err error) {
-	err = insist(ctx, func(ctx context.Context) error {
-		served, err = r.Served.Look(ctx)
-		return err
-	})
-	return served, err
+// readServed reads the served Secret.
+func (r *run) readServed(ctx context.Context) (secret.Snapshot, error) {
+	return insistOn(ctx, r.Served.Look)
 }
 
 func sameCredential(a, b secret.Credential) bool {

@@ -10,7 +10,7 @@ func TestClosedRoleTellsItsSQL(t *testing.T) {
 		"app":         `if the role is meant to log in: ALTER ROLE "app" LOGIN;`,
 		`Ann "a\b" Ü`: `if the role is meant to log in: ALTER ROLE "Ann ""a\b"" Ü" LOGIN;`,
 	} {
-		if got := Hints(closed(role)); !slices.Equal(got, []string{want}) {
+		if got := Hints(noLogin(role)); !slices.Equal(got, []string{want}) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}

@@ -59,8 +59,8 @@ func (r *run) settle(ctx context.Context, w way, opened []secret.Sessions) strin
 	if found > 0 && r.Policy.TerminateStale {
 		left = r.terminate(ctx, w, former)
 	}
-	r.conceal(opened)
-	r.name(ctx, former, left)
+	r.warnOfHidden(opened)
+	r.reportLaggards(ctx, former, left)
 	switch {
 	case found == 0:
 		return "none is older than the change"
@@ -106,8 +106,8 @@ func (r *run) terminate(ctx context.Context, w way, former []secret.Sessions) []
 	return stale(w.credential.User, left)
 }
 
-// conceal says how many sessions could not be judged.
-func (r *run) conceal(opened []secret.Sessions) {
+// warnOfHidden says how many sessions could not be judged.
+func (r *run) warnOfHidden(opened []secret.Sessions) {
 	hidden := 0
 	for _, s := range opened {
 		hidden += s.Hidden
@@ -117,8 +117,8 @@ func (r *run) conceal(opened []secret.Sessions) {
 	}
 }
 
-// name tells where the clients with former sessions are.
-func (r *run) name(ctx context.Context, former, left []secret.Sessions) {
+// reportLaggards tells where the clients with former sessions are.
+func (r *run) reportLaggards(ctx context.Context, former, left []secret.Sessions) {
 	if len(former) == 0 {
 		return
 	}

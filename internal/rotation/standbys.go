@@ -55,20 +55,12 @@ func late(lagging []string, when string) error {
 			"a standby that is delayed on purpose (recovery_min_apply_delay) must not be delayed for a rotation"}
 }
 
-func (r *run) position(ctx context.Context) (position string, err error) {
-	err = insist(ctx, func(ctx context.Context) error {
-		position, err = r.Standbys.Position(ctx)
-		return err
-	})
-	return position, err
+func (r *run) position(ctx context.Context) (string, error) {
+	return insistOn(ctx, r.Standbys.Position)
 }
 
-func (r *run) lagging(ctx context.Context, position string, c secret.Credential) (names []string, err error) {
-	err = insist(ctx, func(ctx context.Context) error {
-		names, err = r.Standbys.Lagging(ctx, position, c)
-		return err
-	})
-	return names, err
+func (r *run) lagging(ctx context.Context, position string, c secret.Credential) ([]string, error) {
+	return insistOn(ctx, func(ctx context.Context) ([]string, error) { return r.Standbys.Lagging(ctx, position, c) })
 }
 
 // behind warns of standbys at which a compromised password may still open.

@@ -129,6 +129,15 @@ func insist(ctx context.Context, call func(context.Context) error) error {
 	return err
 }
 
+// insistOn asks a question again while its answer is not known.
+func insistOn[T any](ctx context.Context, question func(context.Context) (T, error)) (answer T, err error) {
+	err = insist(ctx, func(ctx context.Context) error {
+		answer, err = question(ctx)
+		return err
+	})
+	return answer, err
+}
+
 // limited gives up on a call that is not answered: a server that is gone may
 // look like one that thinks.
 func limited(ctx context.Context, call func(context.Context) error) error {

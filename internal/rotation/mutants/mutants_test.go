@@ -145,6 +145,11 @@ func imported(t *testing.T, fset *token.FileSet) types.Importer {
 
 func TestMutantsAreKilled(t *testing.T) {
 	tried, all := 0, read(t)
+	if *every == 1 {
+		if out, err := tested(t); err != nil {
+			t.Fatalf("the tests are red without a mistake:\n%s", out)
+		}
+	}
 	for i, m := range all {
 		if *every > 0 && i%*every == 0 && strings.Contains(m.name, *about) {
 			tried++
@@ -160,15 +165,24 @@ func (m mutant) kill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), "go", "test", "-overlay", overlay(t, m.file, text), "-vet=off", "-failfast", "-count=1", "..", "-args", "-pairs=sample").CombinedOutput()
-	switch {
+	out, err := tested(t, "-overlay", overlay(t, m.file, text))
+	switch red := failures(out); {
 	case err == nil:
 		t.Errorf("it survives")
-	case strings.Contains(string(out), "[build failed]"):
+	case strings.Contains(out, "[build failed]"):
 		t.Errorf("it does not compile:\n%s", out)
+	case len(red) == 0:
+		t.Errorf("no test has failed because of it:\n%s", out)
 	default:
-		t.Logf("killed by %s", strings.TrimSpace(strings.Join(failures(string(out)), ", ")))
+		t.Logf("killed by %s", strings.Join(red, ", "))
 	}
+}
+
+// tested runs the tests of package rotation.
+func tested(t *testing.T, flags ...string) (out string, err error) {
+	all := append(append([]string{"test"}, flags...), "-vet=off", "-failfast", "-count=1", "..", "-args", "-pairs=sample")
+	text, err := exec.CommandContext(t.Context(), "go", all...).CombinedOutput()
+	return string(text), err
 }
 
 // overlay tells the go command to read another file in place of name.
