@@ -2,8 +2,6 @@ package action
 
 import (
 	"context"
-	"net"
-	"strconv"
 	"time"
 
 	"github.com/pgrotate/pgrotate/internal/kube"
@@ -11,19 +9,6 @@ import (
 	"github.com/pgrotate/pgrotate/internal/rotation"
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
-
-// places returns the host:port entries of a list, without those that are none.
-func (in *inputs) places(name string) (all []string) {
-	for _, line := range in.list(name) {
-		host, port, err := net.SplitHostPort(line)
-		if n, wrong := strconv.ParseUint(port, 10, 16); err != nil || host == "" || wrong != nil || n == 0 {
-			in.wrong(name, "one host:port per line, an IPv6 address in brackets", "%q is not host:port", line)
-			continue
-		}
-		all = append(all, line)
-	}
-	return all
-}
 
 // bystanders wires what a rotation looks at besides the places of the credential.
 func (p *program) bystanders(t *targets, r *rotation.Rotation) {

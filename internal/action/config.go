@@ -1,8 +1,9 @@
 package action
 
 import (
+	"crypto/x509"
 	"encoding/base64"
-	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -154,14 +155,16 @@ func (c Config) together(in *inputs) {
 	if least := 2*c.RolloutTimeout + 2*time.Minute; c.Timeout < least {
 		in.wrong("timeout", "raise it, or lower `rollout-timeout`", "%s is too short for a rollout of %s and the way back: at least %s", c.Timeout, c.RolloutTimeout, least)
 	}
-	if len(c.Workloads) == 0 {
-		return
-	}
 	for _, word := range c.Workloads {
 		if (word == "auto" || word == "none") && len(c.Workloads) > 1 {
 			in.wrong("workloads", "", "%q stands alone, or a list of kind/name without it", word)
 		}
 	}
+}
+
+// listed are the workloads that a list names; none where they are found, or left alone.
+func (c Config) listed() []string {
+	return slices.DeleteFunc(slices.Clone(c.Workloads), func(line string) bool { return line == "auto" || line == "none" })
 }
 
 // roles checks the names of the two login roles.
@@ -178,18 +181,20 @@ func (c Config) roles(in *inputs) {
 // readPEM reads certificates, as PEM or as base64 of PEM.
 func readPEM(in *inputs, name string) []byte {
 	text := in.text(name)
-	if text == "" || strings.Contains(text, "-----BEGIN") {
-		return []byte(text)
+	pem := []byte(text)
+	if text != "" && !strings.Contains(text, "-----BEGIN") {
+		pem, _ = base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), ""))
 	}
-	raw, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), ""))
-	if err != nil || !strings.Contains(string(raw), "-----BEGIN") {
-		in.wrong(name, "paste the certificates with their BEGIN and END lines, or `base64 -w0 ca.pem`", "it is neither PEM nor base64 of PEM")
-		return nil
+	switch remedy := "paste the certificates with their BEGIN and END lines, or `base64 -w0 ca.pem`"; {
+	case text == "":
+	case !strings.Contains(string(pem), "-----BEGIN"):
+		in.wrong(name, remedy, "it is neither PEM nor base64 of PEM")
+	case !x509.NewCertPool().AppendCertsFromPEM(pem):
+		in.wrong(name, remedy, "it holds no certificate")
+	default:
+		return pem
 	}
-	return raw
+	return nil
 }
 
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
-
-// invalid joins the problems of all inputs.
-func (in *inputs) invalid() error { return errors.Join(in.problems...) }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -95,6 +96,39 @@ func TestWorkloadsAutoMeansNothingSet(t *testing.T) {
 	}
 }
 
+// TestNoWorkloadIsFoundWhereTheDatabaseDoesNotAnswer: any of them may be the database
+// itself, and the lock may be had a moment later.
+func TestNoWorkloadIsFoundWhereTheDatabaseDoesNotAnswer(t *testing.T) {
+	for _, mode := range []string{"planned", "emergency"} {
+		cluster := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, oneStatefulSet()[path.Base(r.URL.Path)])
+		}))
+		defer cluster.Close()
+		r := discovered(t, Config{Workloads: []string{"auto"}, Secret: "postgres-credentials", Mode: mode}, cluster.URL, func() {})
+		if r.Undiscovered == nil || !strings.Contains(r.Undiscovered.Error(), "connect to PostgreSQL as the administrator: ") || len(r.Workloads) > 0 {
+			t.Errorf("%s: %v, found %v", mode, r.Undiscovered, r.Workloads)
+		}
+		listed := discovered(t, Config{Workloads: []string{"statefulset/db"}, Secret: "postgres-credentials", Mode: mode}, cluster.URL, func() {})
+		if listed.Undiscovered != nil || len(listed.Workloads) != 1 {
+			t.Errorf("%s, listed: %v, found %v", mode, listed.Undiscovered, listed.Workloads)
+		}
+	}
+}
+
+// oneStatefulSet is what an API server answers where there is nothing else.
+func oneStatefulSet() map[string]string {
+	return map[string]string{
+		"deployments": `{"kind":"DeploymentList","apiVersion":"apps/v1"}`,
+		"statefulsets": `{"kind":"StatefulSetList","apiVersion":"apps/v1","items":[{"metadata":{"name":"db"},"spec":{"template":{"spec":{"containers":[` +
+			`{"name":"db","envFrom":[{"secretRef":{"name":"postgres-credentials"}}]}]}}}}]}`,
+		"daemonsets":               `{"kind":"DaemonSetList","apiVersion":"apps/v1"}`,
+		"cronjobs":                 `{"kind":"CronJobList","apiVersion":"batch/v1"}`,
+		"pods":                     `{"kind":"PodList","apiVersion":"v1"}`,
+		"selfsubjectaccessreviews": `{"kind":"SelfSubjectAccessReview","apiVersion":"authorization.k8s.io/v1","status":{"allowed":true}}`,
+	}
+}
+
 // discovery is what a list of workloads makes the program ask and conclude.
 type discovery struct {
 	Discovered bool
@@ -118,23 +152,7 @@ func discovers(t *testing.T, workloads []string) discovery {
 		http.Error(w, "no", http.StatusForbidden)
 	}))
 	defer server.Close()
-	p := newProgram(func(string) string { return "" }, io.Discard)
-	p.config = Config{Workloads: workloads, Secret: "postgres-credentials"}
-	kubeconfig := `{"clusters":[{"name":"c","cluster":{"server":"` + server.URL + `"}}],"contexts":[{"name":"c","context":{"cluster":"c"}}],"current-context":"c"}`
-	cluster, err := kube.Connect(kube.Config{Kubeconfig: secret.New(kubeconfig), Namespace: "alfred", Keeper: p.keeper})
-	if err != nil {
-		t.Fatal(err)
-	}
-	database, err := postgres.Open(postgres.Config{URL: secret.New("postgres://rotator@127.0.0.1/postgres?sslmode=disable"), Keep: secret.New,
-		Dial: func(context.Context, string, string) (net.Conn, error) {
-			ask("the database")
-			return nil, errors.New("unreachable")
-		}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &rotation.Rotation{}
-	p.discover(t.Context(), &targets{cluster: cluster, database: database}, r)
+	r := discovered(t, Config{Workloads: workloads, Secret: "postgres-credentials"}, server.URL, func() { ask("the database") })
 	if r.Undiscovered == nil {
 		t.Fatal("the server refused everything and nothing was said")
 	}
@@ -143,4 +161,27 @@ func discovers(t *testing.T, workloads []string) discovery {
 	slices.Sort(d.Requests)
 	d.Discovered, d.Trouble = r.Discovered, strings.ReplaceAll(r.Undiscovered.Error(), server.URL, "SERVER")
 	return d
+}
+
+// discovered is what is found where the database cannot be reached.
+func discovered(t *testing.T, c Config, api string, dialled func()) *rotation.Rotation {
+	t.Helper()
+	p := newProgram(func(string) string { return "" }, io.Discard)
+	p.config = c
+	kubeconfig := `{"clusters":[{"name":"c","cluster":{"server":"` + api + `"}}],"contexts":[{"name":"c","context":{"cluster":"c"}}],"current-context":"c"}`
+	cluster, err := kube.Connect(kube.Config{Kubeconfig: secret.New(kubeconfig), Namespace: "alfred", Keeper: p.keeper})
+	if err != nil {
+		t.Fatal(err)
+	}
+	database, err := postgres.Open(postgres.Config{URL: secret.New("postgres://rotator@127.0.0.1/postgres?sslmode=disable"), Keep: secret.New,
+		Dial: func(context.Context, string, string) (net.Conn, error) {
+			dialled()
+			return nil, errors.New("unreachable")
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rotation.Rotation{}
+	p.discover(t.Context(), &targets{cluster: cluster, database: database}, r)
+	return r
 }

@@ -3,6 +3,7 @@ package action
 import (
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,6 +29,9 @@ func (p *problem) Error() string { return fmt.Sprintf("input `%s`: %s", p.input,
 
 // Hint tells what to do about it.
 func (p *problem) Hint() string { return p.hint }
+
+// invalid joins the problems of all inputs.
+func (in *inputs) invalid() error { return errors.Join(in.problems...) }
 
 func (in *inputs) wrong(input, hint, format string, args ...any) {
 	in.problems = append(in.problems, &problem{input: input, text: fmt.Sprintf(format, args...), hint: hint})
@@ -190,6 +194,19 @@ func (in *inputs) list(name string) []string {
 		}
 	}
 	return lines
+}
+
+// places returns the host:port entries of a list, without those that are none.
+func (in *inputs) places(name string) (all []string) {
+	for _, line := range in.list(name) {
+		host, port, err := net.SplitHostPort(line)
+		if n, wrong := strconv.ParseUint(port, 10, 16); err != nil || host == "" || wrong != nil || n == 0 {
+			in.wrong(name, "one host:port per line, an IPv6 address in brackets", "%q is not host:port", line)
+			continue
+		}
+		all = append(all, line)
+	}
+	return all
 }
 
 // argv returns a command: an argument per line, or one line split at spaces.

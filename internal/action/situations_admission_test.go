@@ -31,16 +31,26 @@ func wrongAdmission() []situation {
 		})), want: refused + "denied the request: it is sealed", remedy: "the account has the right.*admission webhook or policy"},
 		{name: "webhook that does not answer", set: validating(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }),
 			want: refused + "failed calling webhook", remedy: "an admission webhook that does not answer"},
-		{name: "webhook that changes the password", set: mutating(answers(func(a *admissionv1.AdmissionResponse) {
+		{name: "webhook that changes the password", set: mutating("secrets", fixture.Secret, answers(func(a *admissionv1.AdmissionResponse) {
 			kind := admissionv1.PatchTypeJSONPatch
 			other := base64.StdEncoding.EncodeToString([]byte("another-password"))
 			a.PatchType, a.Patch = &kind, fmt.Appendf(nil, `[{"op":"replace","path":"/data/password","value":%q}]`, other)
 		})), want: refused + "would store something else in key \"password\"", remedy: "to leave this Secret alone"},
-		{name: "webhook that takes annotations away", set: mutating(answers(func(a *admissionv1.AdmissionResponse) {
-			kind := admissionv1.PatchTypeJSONPatch
-			a.PatchType, a.Patch = &kind, []byte(`[{"op":"replace","path":"/metadata/annotations","value":{}}]`)
-		})), want: refused + "would store something else in annotation \"pgrotate.io/epoch\"", remedy: "to leave this Secret alone"},
+		{name: "webhook that takes annotations away", set: mutating("secrets", fixture.Secret, without("/metadata/annotations")),
+			want: refused + "would store something else in annotation \"pgrotate.io/epoch\"", remedy: "to leave this Secret alone"},
+		{name: "webhook that takes the journal's annotations away", set: mutating("secrets", fixture.Journal, without("/metadata/annotations")),
+			want: "write Secret \"$NAMESPACE/postgres-credentials-rotation\": the API server would store something else in annotation \"pgrotate.io/phase\"", remedy: "to leave this Secret alone"},
+		{name: "webhook that takes the mark of a restart away", set: mutating("deployments", "shop", without("/spec/template/metadata/annotations")),
+			want: "restart deployment/shop: the API server would store something else in annotation \"pgrotate.io/restart\"", remedy: "to leave this annotation alone.*list in `workloads`"},
 	}
+}
+
+// without answers that a map be emptied.
+func without(path string) http.HandlerFunc {
+	return answers(func(a *admissionv1.AdmissionResponse) {
+		kind := admissionv1.PatchTypeJSONPatch
+		a.PatchType, a.Patch = &kind, fmt.Appendf(nil, `[{"op":"add","path":%q,"value":{}}]`, path) // replaces what is there
+	})
 }
 
 // policy refuses every change of one object to everybody.
@@ -73,23 +83,23 @@ func validating(answer http.HandlerFunc) func(*stage) {
 		configurations, none := st.Cluster.AdmissionregistrationV1().ValidatingWebhookConfigurations(), registrationv1.SideEffectClassNone
 		_, err := configurations.Create(st.Context(), &registrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: st.Name}, Webhooks: []registrationv1.ValidatingWebhook{{
 			Name: "sealed.example.com", ClientConfig: st.answering(answer), Rules: []registrationv1.RuleWithOperations{changesOf("secrets")},
-			NamespaceSelector: st.here(), MatchConditions: onlyServed(), SideEffects: &none, AdmissionReviewVersions: []string{"v1"},
+			NamespaceSelector: st.here(), MatchConditions: only(fixture.Secret), SideEffects: &none, AdmissionReviewVersions: []string{"v1"},
 		}}}, metav1.CreateOptions{})
 		st.must(err)
 		st.inForce("secrets", fixture.Secret, func(ctx context.Context) error { return configurations.Delete(ctx, st.Name, metav1.DeleteOptions{}) })
 	}
 }
 
-// mutating is one that may change what is written.
-func mutating(answer http.HandlerFunc) func(*stage) {
+// mutating is one that may change what is written to one object.
+func mutating(resource, name string, answer http.HandlerFunc) func(*stage) {
 	return func(st *stage) {
 		configurations, none := st.Cluster.AdmissionregistrationV1().MutatingWebhookConfigurations(), registrationv1.SideEffectClassNone
 		_, err := configurations.Create(st.Context(), &registrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: st.Name}, Webhooks: []registrationv1.MutatingWebhook{{
-			Name: "sealed.example.com", ClientConfig: st.answering(answer), Rules: []registrationv1.RuleWithOperations{changesOf("secrets")},
-			NamespaceSelector: st.here(), MatchConditions: onlyServed(), SideEffects: &none, AdmissionReviewVersions: []string{"v1"},
+			Name: "sealed.example.com", ClientConfig: st.answering(answer), Rules: []registrationv1.RuleWithOperations{changesOf(resource)},
+			NamespaceSelector: st.here(), MatchConditions: only(name), SideEffects: &none, AdmissionReviewVersions: []string{"v1"},
 		}}}, metav1.CreateOptions{})
 		st.must(err)
-		st.inForce("secrets", fixture.Secret, func(ctx context.Context) error { return configurations.Delete(ctx, st.Name, metav1.DeleteOptions{}) })
+		st.inForce(resource, name, func(ctx context.Context) error { return configurations.Delete(ctx, st.Name, metav1.DeleteOptions{}) })
 	}
 }
 
@@ -120,9 +130,9 @@ func changesOf(resource string) registrationv1.RuleWithOperations {
 		Rule: registrationv1.Rule{APIGroups: []string{"*"}, APIVersions: []string{"*"}, Resources: []string{resource}}}
 }
 
-// onlyServed leaves the journal and the copies alone.
-func onlyServed() []registrationv1.MatchCondition {
-	return []registrationv1.MatchCondition{{Name: "served", Expression: fmt.Sprintf("request.name == %q", fixture.Secret)}}
+// only chooses one object.
+func only(name string) []registrationv1.MatchCondition {
+	return []registrationv1.MatchCondition{{Name: "only", Expression: fmt.Sprintf("request.name == %q", name)}}
 }
 
 // here chooses the namespace of the platform.
@@ -157,16 +167,16 @@ func (st *stage) awaitAdmission(resource, name string, through bool) {
 func (st *stage) admitted(ctx context.Context, resource, name string) bool {
 	const annotation = `{"metadata":{"annotations":{"tried":"dry"}}}`
 	dry, secrets := []string{metav1.DryRunAll}, st.Cluster.CoreV1().Secrets(st.Name)
-	var err error
+	merge := metav1.PatchOptions{DryRun: dry}
 	switch {
 	case resource == "deployments":
-		_, err = st.Cluster.AppsV1().Deployments(st.Name).Patch(ctx, name, types.MergePatchType, []byte(annotation), metav1.PatchOptions{DryRun: dry})
+		after, err := st.Cluster.AppsV1().Deployments(st.Name).Patch(ctx, name, types.MergePatchType, []byte(`{"spec":{"template":`+annotation+`}}`), merge)
+		return err == nil && after.Spec.Template.Annotations["tried"] == "dry"
 	case name == fixture.Journal:
-		_, err = secrets.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{DryRun: dry})
-	default:
-		var after *corev1.Secret
-		after, err = secrets.Patch(ctx, name, types.MergePatchType, []byte(annotation), metav1.PatchOptions{DryRun: dry})
-		return err == nil && after.Annotations["tried"] == "dry" && string(after.Data["password"]) == st.Password
+		o := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{"tried": "dry"}}}
+		after, err := secrets.Create(ctx, o, metav1.CreateOptions{DryRun: dry})
+		return err == nil && after.Annotations["tried"] == "dry"
 	}
-	return err == nil
+	after, err := secrets.Patch(ctx, name, types.MergePatchType, []byte(annotation), merge)
+	return err == nil && after.Annotations["tried"] == "dry" && string(after.Data["password"]) == st.Password
 }

@@ -31,6 +31,7 @@ func wrongInputs() []situation {
 		given("parameter that is not supported", "input `postgres-url`: .*a parameter that is not supported", "", "postgres-url=postgres://admin@db.internal/app?application=x"),
 		given("unescaped @", "input `postgres-url`: .*unescaped @", "", "postgres-url=postgres://admin:p@ss@db.internal/app"),
 		given("certificate that is none", "input `postgres-ca`: it is neither PEM nor base64", "BEGIN and END", "postgres-ca=nonsense"),
+		given("certificate that holds none", "input `postgres-ca`: it holds no certificate", "BEGIN and END", "postgres-ca=-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"),
 		given("replica without a port", "input `postgres-replicas`: \"db-2.internal\" is not host:port", "one host:port per line", "postgres-replicas=db-2.internal"),
 		given("malformed pod", "input `postgres-pod`: read the pod .*is no port", "", "postgres-pod=db:99999"),
 		given("twin of nobody", "input `postgres-alternate-role`: it is set, and `postgres-role` is not", "set `postgres-role`", "postgres-alternate-role=app_b"),
@@ -48,6 +49,7 @@ func wrongInputs() []situation {
 		given("kubeconfig that is none", "input `kubeconfig`: .*neither YAML nor base64", "", "kubeconfig=%%%"),
 		given("kubeconfig that was cut off", "input `kubeconfig`: .*no contexts", "", "kubeconfig=apiVersion: v1"),
 		given("context that is not there", "input `kubeconfig`: choose context \"prod\" .*it is not there", "", "kube-context=prod"),
+		given("workload of another kind", "input `workloads`: .*\"job/import\": a workload is a deployment", "namespace/\\]kind/name per line", "workloads=job/import"),
 
 		given("no token", "input `github-token`: it is missing", "fine-grained personal access token", "github-token="),
 		given("secret's name with a digit first", "input `github-secrets`: secret \"9WRONG\"", "a line is", "github-secrets=9WRONG"),

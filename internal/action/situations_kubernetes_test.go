@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/pgrotate/pgrotate/internal/labtest/fixture"
+	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
 // wrongSecret are served Secrets and copies into which nothing can be written.
@@ -37,15 +38,15 @@ func wrongSecret() []situation {
 		return func(st *stage) { served(key, encode("password: "+st.Password))(st) }
 	}
 	return []situation{
-		{name: "not there", inputs: []string{"kubernetes-secret=absent"}, want: "there is no such Secret", remedy: "recreate it with its other keys"},
+		{name: "not there", inputs: []string{"kubernetes-secret=absent"}, want: "read Secret \"$NAMESPACE/absent\": there is no such Secret", remedy: "check `kubernetes-secret` and `namespace`; if it was deleted, recreate it with its other keys"},
 		{name: "immutable", set: func(st *stage) { st.secret(func(o *corev1.Secret) { o.Immutable = new(true) }) }, want: "it is immutable", remedy: "a new name"},
 		{name: "without a password", set: without("password"), want: "it holds no password", remedy: "put the password of the role into it"},
 		{name: "without a user name", set: without("username"), want: "it holds no user name", remedy: "put the user name"},
-		{name: "mapped key that is missing", inputs: []string{urlKeys}, want: "key \"DATABASE_URL\", mapped to \"url\": the Secret has no such key", remedy: "`kubernetes-secret-keys`"},
-		{name: "mapped key that is no URL", set: served("DATABASE_URL", "db.internal"), inputs: []string{urlKeys}, want: "it is no postgres:// or postgresql:// URL", remedy: "`kubernetes-secret-keys`"},
-		{name: "mapped URL with another password", set: served("DATABASE_URL", "postgres://$ROLE:another-password@db.internal/app"), inputs: []string{urlKeys}, want: "hold different passwords", remedy: "`kubernetes-secret-keys`"},
-		{name: "mapped URL with another user", set: served("DATABASE_URL", "postgres://somebody:$PASSWORD@db.internal/app"), inputs: []string{urlKeys}, want: "hold different user names", remedy: "`kubernetes-secret-keys`"},
-		{name: "mapped URL that is ambiguous", set: served("DATABASE_URL", "postgres://$ROLE:p@ss@db.internal/app"), inputs: []string{urlKeys}, want: "have an unescaped", remedy: "`kubernetes-secret-keys`"},
+		{name: "mapped key that is missing", inputs: []string{urlKeys}, want: "key \"DATABASE_URL\", mapped to \"url\": the Secret has no such key", remedy: "correct the keys of the Secret, or their lines in `kubernetes-secret-keys`"},
+		{name: "mapped key that is no URL", set: served("DATABASE_URL", "db.internal"), inputs: []string{urlKeys}, want: "it is no postgres:// or postgresql:// URL", remedy: "correct the keys of the Secret, or their lines in `kubernetes-secret-keys`"},
+		{name: "mapped URL with another password", set: served("DATABASE_URL", "postgres://$ROLE:another-password@db.internal/app"), inputs: []string{urlKeys}, want: "hold different passwords", remedy: "correct the keys of the Secret, or their lines in `kubernetes-secret-keys`"},
+		{name: "mapped URL with another user", set: served("DATABASE_URL", "postgres://somebody:$PASSWORD@db.internal/app"), inputs: []string{urlKeys}, want: "hold different user names", remedy: "correct the keys of the Secret, or their lines in `kubernetes-secret-keys`"},
+		{name: "mapped URL that is ambiguous", set: served("DATABASE_URL", "postgres://$ROLE:p@ss@db.internal/app"), inputs: []string{urlKeys}, want: "have an unescaped", remedy: "correct the keys of the Secret, or their lines in `kubernetes-secret-keys`"},
 		{name: "URL that is not mapped", set: served("DATABASE_URL", "postgres://$ROLE:$PASSWORD@db.internal/app"), want: "key \"DATABASE_URL\" holds the current password and is not mapped", remedy: "`DATABASE_URL=url`"},
 		{name: "DSN that is not mapped", set: served("PGDSN", "host=db.internal user=$ROLE password=$PASSWORD"), want: "key \"PGDSN\" holds the current password", remedy: "`PGDSN=dsn`"},
 		{name: "short password in a URL that is not mapped", set: func(st *stage) {
@@ -60,16 +61,28 @@ func wrongSecret() []situation {
 		{name: "password in base64", set: encoded("settings", func(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }), want: "key \"settings\" holds", remedy: "keys of its own"},
 		{name: "password in hexadecimal", set: encoded("settings", func(text string) string { return fmt.Sprintf("%x", text) }), want: "key \"settings\" holds", remedy: "keys of its own"},
 		{name: "password in an annotation", set: annotated("example.com/connection", "postgres://$ROLE:$PASSWORD@db.internal/app"), want: "annotation \"example.com/connection\" holds", remedy: "remove it from there"},
+		{name: "list of PgBouncer's users with the verifier", set: listed("$PASSWORD"), want: "key \"userlist.txt\" holds a verifier of the current password and is not mapped", remedy: "docs/pgbouncer.md"},
+		{name: "list of PgBouncer's users with another verifier", set: listed("another-password"), never: "verifier", warned: true},
+		{name: "second key with the user name", inputs: alternating, set: served("PGUSER", "$ROLE"), want: "serve another user in .*: key \"PGUSER\" holds the name of the served one", remedy: "`password=password`, `username=username`, `PGUSER=username`"},
 		{name: "epoch that is none", set: annotated("pgrotate.io/epoch", "many"), want: "which is no epoch", remedy: "remove the annotation"},
 		{name: "time of rotation that is none", set: annotated("pgrotate.io/rotated-at", "yesterday"), want: "which is no time", remedy: "remove the annotation"},
 		{name: "written by kubectl apply", set: annotated(corev1.LastAppliedConfigAnnotation, `{"stringData":{"password":"$PASSWORD"}}`), want: "was written by `kubectl apply`", warned: true},
 
 		{name: "copy that is not there", inputs: []string{"kubernetes-secret-copies=$ELSEWHERE/absent"}, want: "\"$ELSEWHERE/absent\": there is no such Secret", remedy: "take it out of the copies"},
-		{name: "copy in no namespace", inputs: []string{"kubernetes-secret-copies=$ELSEWHERE-too/reports"}, want: "there is no such Secret", remedy: "take it out of the copies"},
+		{name: "copy in no namespace", inputs: []string{"kubernetes-secret-copies=$ELSEWHERE-too/reports"}, want: "\"$ELSEWHERE-too/reports\": there is no such Secret", remedy: "take it out of the copies"},
 		{name: "copy of another credential", set: copied(func(o *corev1.Secret) { o.Data["password"] = []byte("another-password") }),
 			inputs: []string{"kubernetes-secret-copies=$ELSEWHERE/reports-credentials"}, want: "it holds another password than", remedy: "put the served credential into it"},
 		{name: "immutable copy", set: copied(func(o *corev1.Secret) { o.Immutable = new(true) }),
 			inputs: []string{"kubernetes-secret-copies=$ELSEWHERE/reports-credentials"}, want: "it is immutable", remedy: "a new name"},
+	}
+}
+
+// listed puts a list of PgBouncer's users into the served Secret, with a verifier
+// of that password.
+func listed(password string) func(*stage) {
+	return func(st *stage) {
+		verifier := secret.SCRAM(st.expand(password), "W22ZaJ0SNY7soEsUEjb6gQ==", 4096)
+		st.secret(func(o *corev1.Secret) { o.Data["userlist.txt"] = fmt.Appendf(nil, "%q %q\n", st.Name, verifier) })
 	}
 }
 
@@ -143,10 +156,14 @@ func wrongWorkloads() []situation {
 			set: made(deployment("db-reader", 0, func(d *appsv1.Deployment) {
 				d.Annotations = map[string]string{"reloader.stakater.com/auto": "true"}
 			}))},
-		{name: "listed and not there", inputs: []string{"workloads=deployment/absent"}, want: "find deployment/absent .*there are deployment/shop", remedy: "`workloads`"},
-		{name: "listed kind that cannot be restarted", inputs: []string{"workloads=cronjob/nightly"}, want: "a workload is a deployment, a statefulset or a daemonset", remedy: "`workloads`"},
-		{name: "listed twice", inputs: []string{"workloads=deployment/shop\ndeploy/shop"}, want: "it is listed twice", remedy: "`workloads`"},
-		{name: "listed without a kind", inputs: []string{"workloads=shop"}, want: "want \\[namespace/\\]kind/name", remedy: "`workloads`"},
+		{name: "StatefulSet that may be the database", want: "statefulset/db-reader may be the database itself, which cannot be told by the address 127.0.0.1", warned: true,
+			set: made(statefulSet("db-reader", func(s *appsv1.StatefulSetSpec) {
+				s.Template.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 5432}}
+			}))},
+		{name: "listed and not there", inputs: []string{"workloads=deployment/absent"}, want: "find deployment/absent .*there are deployment/shop", remedy: "correct `workloads` or `namespace`"},
+		{name: "listed kind that cannot be restarted", inputs: []string{"workloads=cronjob/nightly"}, want: "a workload is a deployment, a statefulset or a daemonset", remedy: "correct `workloads`: `auto`, `none`, or one"},
+		{name: "listed twice", inputs: []string{"workloads=deployment/shop\ndeploy/shop"}, want: "it is listed twice", remedy: "correct `workloads`: `auto`, `none`, or one"},
+		{name: "listed without a kind", inputs: []string{"workloads=shop"}, want: "want \\[namespace/\\]kind/name", remedy: "correct `workloads`: `auto`, `none`, or one"},
 		{name: "selector that chooses nobody", inputs: []string{"health-selector=app=absent"}, want: "app=absent.*there are none", remedy: "`health-selector`"},
 	}
 }
@@ -192,6 +209,10 @@ func wrongJournal() []situation {
 			want: "resume the open rotation: its Secret uid is \"another\"", remedy: "check `kubernetes-secret`"},
 		{name: "rotation in another cluster", inputs: onlyRotate, set: journal(open("record=" + record("system_identifier=1"))...), want: "its database system identifier is \"1\"", remedy: "check `postgres-url`"},
 		{name: "rotation from another database", inputs: onlyRotate, set: journal(open("record=" + record("lock_database=elsewhere"))...), want: "its lock database is \"elsewhere\"", remedy: "check the database in `postgres-url`"},
+		{name: "immutable", set: then(journal(), func(st *stage) {
+			_, err := st.Cluster.CoreV1().Secrets(st.Name).Patch(st.Context(), fixture.Journal, types.MergePatchType, []byte(`{"immutable":true}`), metav1.PatchOptions{})
+			st.must(err)
+		}), want: "write Secret \"$NAMESPACE/postgres-credentials-rotation\": it is immutable", remedy: "make it anew without `immutable: true`"},
 		{name: "old copy of a journal", set: then(journal(open()...), annotated("pgrotate.io/epoch", "7")), want: "the journal is an old copy", remedy: "a backup was restored"},
 	}
 }
@@ -199,11 +220,11 @@ func wrongJournal() []situation {
 // wrongCluster are ways to the cluster that lead nowhere.
 func wrongCluster() []situation {
 	return []situation{
-		{name: "API server that is not there", set: kubeconfig(func(c *rest.Config) { c.Host = "https://127.0.0.1:1" }), want: "connection refused", remedy: "`kubeconfig`"},
-		{name: "certificate of another authority", set: kubeconfig(func(c *rest.Config) { c.TLSClientConfig = rest.TLSClientConfig{} }), want: "certificate", remedy: "certificate-authority"},
-		{name: "token that has expired", set: kubeconfig(func(c *rest.Config) { c.BearerToken = "eyJhbGciOiJSUzI1NiJ9.e30.c2ln" }), want: "Unauthorized", remedy: "mint one in the step before"},
-		{name: "account without any right", set: kubeconfig(func(*rest.Config) {}), inputs: []string{"namespace=$ELSEWHERE"}, want: "forbidden", remedy: "grant the account in namespace \"$ELSEWHERE\""},
-		{name: "namespace that is not there", inputs: []string{"namespace=$NAMESPACE-too"}, want: "there is no such Secret", remedy: "`namespace`|recreate"},
+		{name: "API server that is not there", set: kubeconfig(func(c *rest.Config) { c.Host = "https://127.0.0.1:1" }), want: "127.0.0.1:1: connect: connection refused", remedy: "check `server` of the cluster in `kubeconfig`"},
+		{name: "certificate of another authority", set: kubeconfig(func(c *rest.Config) { c.TLSClientConfig = rest.TLSClientConfig{} }), want: "certificate signed by unknown authority", remedy: "check `server` and `certificate-authority-data` of the cluster in `kubeconfig`"},
+		{name: "token that has expired", set: kubeconfig(func(c *rest.Config) { c.BearerToken = "eyJhbGciOiJSUzI1NiJ9.e30.c2ln" }), want: "Unauthorized", remedy: "the token of the kubeconfig is wrong or has expired: mint one in the step before"},
+		{name: "account without any right", set: kubeconfig(func(*rest.Config) {}), inputs: []string{"namespace=$ELSEWHERE"}, want: "read Secret \"$ELSEWHERE/postgres-credentials(-rotation)?\": .*forbidden", remedy: "grant the account in namespace \"$ELSEWHERE\": .*resourceNames: \\[\"postgres-credentials(\"\\], verbs: \\[\"get\", \"patch|-rotation\"\\], verbs: \\[\"get\", \"update)\"\\]"},
+		{name: "namespace that is not there", inputs: []string{"namespace=$NAMESPACE-too"}, want: "read Secret \"$NAMESPACE-too/postgres-credentials\": there is no such Secret", remedy: "check `kubernetes-secret` and `namespace`"},
 		{name: "pod of the database that is not there", inputs: []string{"postgres-pod=absent", "workloads=none"}, want: "there is no such pod", remedy: "kubectl get pods"},
 	}
 }
@@ -221,12 +242,16 @@ func missingRights(st *stage) []situation {
 			if rule.Resources[0] == "pods/portforward" || rule.Resources[0] == "pods" && verb == "get" {
 				continue // asked for only where PostgreSQL is reached through a pod
 			}
-			remedy := fmt.Sprintf(`resources: \[%q\].*verbs: \[[^]]*%q`, rule.Resources[0], verb)
+			named := `(, resourceNames: \[[^]]*\])?` // of the workload that is asked about
+			if len(rule.ResourceNames) > 0 {
+				named = fmt.Sprintf(`, resourceNames: \[%q\]`, rule.ResourceNames[0])
+			}
+			remedy := fmt.Sprintf(`grant the account in namespace "$NAMESPACE": .*resources: \[%q\]%s, verbs: \[[^]]*%q`, rule.Resources[0], named, verb)
 			less := slices.Clone(rules)
 			less[i].Verbs = slices.DeleteFunc(slices.Clone(rule.Verbs), func(v string) bool { return v == verb })
 			granted = append(granted, less)
 			all = append(all, situation{name: strings.TrimSpace(verb + " " + rule.Resources[0] + " " + strings.Join(rule.ResourceNames, "")),
-				inputs: []string{"health-command=/healthcheck"}, want: "forbidden|may not", remedy: remedy})
+				inputs: []string{"health-command=/healthcheck"}, want: fmt.Sprintf("cannot %[1]s resource %[2]q|may not ([a-z]+ or )*%[1]s", verb, rule.Resources[0]), remedy: remedy})
 		}
 	}
 	granted = append(granted, slices.DeleteFunc(slices.Clone(rules), func(r rbacv1.PolicyRule) bool { return r.Resources[0] == "pods/portforward" }))

@@ -3,6 +3,7 @@ package action
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -56,11 +57,12 @@ func (p *program) connect(in *inputs) *targets {
 	var err error
 	t.cluster, err = kube.Connect(kube.Config{Kubeconfig: c.Kubeconfig, Path: p.getenv("KUBECONFIG"), Context: c.KubeContext, Namespace: c.Namespace, Keeper: p.keeper})
 	in.blame("kubeconfig", err)
+	if err != nil {
+		t.cluster = kube.Offline(c.Namespace)
+	}
 	t.mapping, err = kube.ParseMapping(c.SecretKeys)
 	in.blame("kubernetes-secret-keys", err)
-	if t.cluster != nil {
-		p.connectCluster(in, t)
-	}
+	p.connectCluster(in, t)
 	p.connectDatabase(in, t)
 	p.connectGitHub(in, t)
 	return t
@@ -72,6 +74,7 @@ func (p *program) connectCluster(in *inputs, t *targets) {
 	var err error
 	t.copies, err = t.served.Copies(c.Copies)
 	in.blame("kubernetes-secret-copies", err)
+	in.blame("workloads", t.cluster.CheckList(c.listed()))
 	if c.HealthSelector != "" {
 		t.health, err = t.cluster.Health(c.HealthSelector)
 		in.blame("health-selector", err)
@@ -172,7 +175,7 @@ func (p *program) wire(ctx context.Context, in *inputs) wired {
 		Lock: t.database, Database: t.database, Lockout: t.database, Twins: t.database, Retirement: t.database,
 		Journal: t.cluster.Journal(c.Secret), Served: t.served,
 		RemoteCopies: t.secrets, Nameless: t.nameless, Role: c.Role, AlternateRole: c.AlternateRole,
-		Keep: p.keeper.Keep, Generate: func() secret.Value { return p.keeper.Generate(c.PasswordLength) },
+		Keep: p.keeper.Keep, Scrub: p.keeper.Scrub, Generate: func() secret.Value { return p.keeper.Generate(c.PasswordLength) },
 		NewID: newID, Now: time.Now, Observe: p.console.Observe, Announce: p.announce,
 		Request: rotation.Request{ID: p.getenv("GITHUB_RUN_ID"), Owner: runURL(p.getenv), Reason: c.Reason, Only: p.only},
 		Policy: rotation.Policy{
@@ -187,6 +190,7 @@ func (p *program) wire(ctx context.Context, in *inputs) wired {
 	p.bystanders(t, r)
 	p.discover(ctx, t, r)
 	return wired{rotation: r, close: func() {
+		t.database.Release()
 		if t.tunnel != nil {
 			t.tunnel.Close()
 		}
@@ -198,23 +202,21 @@ func (p *program) discover(ctx context.Context, t *targets, r *rotation.Rotation
 	if slices.Equal(c.Workloads, []string{"none"}) {
 		return
 	}
-	r.Discovered = len(c.Workloads) == 0 || c.Workloads[0] == "auto"
-	d := kube.Discovery{Secrets: []string{c.Secret}, Mapping: t.mapping, DatabasePod: c.PostgresPod}
+	d := kube.Discovery{Secrets: []string{c.Secret}, Listed: c.listed(), Mapping: t.mapping, DatabasePod: c.PostgresPod}
+	r.Discovered = len(d.Listed) == 0
 	for _, target := range t.copies {
 		d.Secrets = append(d.Secrets, target.Name())
 	}
+	var unplaced error
 	if r.Discovered && c.PostgresPod == "" {
-		// A server that cannot be asked ends the run at the lock, before any restart.
-		d.DatabaseAddress, _ = t.database.ServerAddress(ctx)
-	}
-	if !r.Discovered {
-		d.Listed = c.Workloads
+		d.DatabaseAddress, unplaced = t.database.ServerAddress(ctx)
 	}
 	found, err := t.cluster.Workloads(ctx, d, kube.Options{
 		RolloutTimeout: c.RolloutTimeout, LogLines: c.LogLines, PrintLogs: c.PrintLogs, HealthCommand: c.Health, Unhealthy: unhealthy(c.Mode),
 	})
-	if r.Undiscovered = err; err != nil && c.Mode != string(rotation.Emergency) {
-		return // whether others speak against it is of no interest then
+	r.Undiscovered = errors.Join(err, unplaced)
+	if unplaced != nil {
+		return // any of them may be the database
 	}
 	for _, w := range found {
 		r.Workloads = append(r.Workloads, w)
