@@ -3,21 +3,28 @@
 package bench
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"syscall"
 	"time"
 
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
 	"github.com/pgrotate/pgrotate/internal/labtest"
 	"github.com/pgrotate/pgrotate/lab/audit"
+	"github.com/pgrotate/pgrotate/lab/road"
 )
 
 // Way is a way to rotate the platform's password.
 type Way struct {
 	Name   string
 	Agent  string // how its requests to the API server begin to name their sender
-	Rotate func(context.Context) (Cost, error)
+	Rotate func(context.Context, labtest.Lab) (Cost, error)
 }
 
 // Cost is what one rotation took.
@@ -29,7 +36,9 @@ type Cost struct {
 	Memory  int64         // largest resident set, bytes; zero: not known
 
 	Absent    time.Duration // the Secret was not there
+	Gap       time.Duration // from ALTER ROLE to the Secret; negative: not known
 	Requests  int           // to the API server
+	Bytes     int64         // to and from it
 	Processor time.Duration // of the tool and all that it ran
 }
 
@@ -39,18 +48,48 @@ func Measure(ctx context.Context, lab labtest.Lab, way Way) (Cost, error) {
 	if err != nil {
 		return Cost{}, err
 	}
-	absent, err := watchSecret(ctx, lab)
+	end, err := observe(ctx, lab)
 	if err != nil {
 		return Cost{}, err
 	}
+	over, counted, err := counting(lab)
+	if err != nil {
+		return Cost{}, err
+	}
+	defer counted.Close()
 	before := children()
-	cost, err := way.Rotate(ctx)
+	cost, err := way.Rotate(ctx, over)
 	if err != nil {
 		return Cost{}, fmt.Errorf("rotate %s: %w", way.Name, err)
 	}
-	cost.Processor, cost.Absent = children()-before, absent()
+	cost.Processor, cost.Bytes = children()-before, counted.Bytes()
+	seen := end()
+	cost.Absent, cost.Gap, cost.Slowest = seen.absent, seen.gap(), cmp.Or(cost.Slowest, seen.slowest)
 	cost.Requests, err = requests(lab.Audit, logged, way.Agent)
 	return cost, err
+}
+
+// counting is the lab with a way to its API server that counts bytes.
+func counting(lab labtest.Lab) (labtest.Lab, *road.Road, error) {
+	config, err := clientcmd.LoadFromFile(lab.Kubeconfig)
+	if err != nil {
+		return lab, nil, fmt.Errorf("read the kubeconfig: %w", err)
+	}
+	cluster := config.Clusters[config.Contexts[config.CurrentContext].Cluster]
+	server, err := url.Parse(cluster.Server)
+	if err != nil {
+		return lab, nil, fmt.Errorf("read the kubeconfig: %w", err)
+	}
+	r, err := road.New(server.Host)
+	if err != nil {
+		return lab, nil, err
+	}
+	cluster.Server = "https://" + r.Address
+	if err := clientcmdapi.FlattenConfig(config); err != nil {
+		return lab, nil, errors.Join(fmt.Errorf("read the kubeconfig: %w", err), r.Close())
+	}
+	lab.Kubeconfig += ".counting"
+	return lab, r, clientcmd.WriteToFile(*config, lab.Kubeconfig)
 }
 
 // children is the processor time of all processes that this one has waited for.

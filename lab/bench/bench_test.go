@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/pgrotate/pgrotate/internal/labtest"
@@ -24,9 +27,9 @@ func BenchmarkRotation(b *testing.B) {
 		b.Fatal(err)
 	}
 	ways := []Way{
-		{"by hand", "kubectl/", hand(b, lab)},
-		{"pgrotate, in-place", "pgrotate", rotation(b, lab, path, "in-place")},
-		{"pgrotate, alternate", "pgrotate", rotation(b, lab, path, "alternate")},
+		{"by hand", "kubectl/", hand(b)},
+		{"pgrotate, in-place", "pgrotate", rotation(b, path, "in-place")},
+		{"pgrotate, alternate", "pgrotate", rotation(b, path, "alternate")},
 	}
 	for b.Loop() {
 		var costs []Cost
@@ -38,54 +41,80 @@ func BenchmarkRotation(b *testing.B) {
 			costs = append(costs, cost)
 		}
 		fmt.Fprint(os.Stdout, "\n"+Table(ways, costs))
-		if _, err := rotation(b, lab, path, "alternate")(b.Context()); err != nil { // back to the role of the runbook
+		if _, err := rotation(b, path, "alternate")(b.Context(), lab); err != nil { // back to the role of the runbook
 			b.Fatal(err)
 		}
 	}
 }
 
-func hand(b *testing.B, lab labtest.Lab) func(context.Context) (Cost, error) {
-	return func(ctx context.Context) (Cost, error) {
+func hand(b *testing.B) func(context.Context, labtest.Lab) (Cost, error) {
+	return func(ctx context.Context, lab labtest.Lab) (Cost, error) {
 		f, err := byhand.Rotate(ctx, lab, b.Output())
-		return Cost{Total: f.Total, Refused: f.Refused, Window: f.Window}, err
+		return Cost{Total: f.Total, Refused: f.Refused, Window: f.Window, Memory: f.Memory}, err
 	}
 }
 
-func rotation(b *testing.B, lab labtest.Lab, program, strategy string) func(context.Context) (Cost, error) {
-	return func(ctx context.Context) (Cost, error) {
+func rotation(b *testing.B, program, strategy string) func(context.Context, labtest.Lab) (Cost, error) {
+	return func(ctx context.Context, lab labtest.Lab) (Cost, error) {
 		f, err := rehearsal.Rehearsal{Lab: lab, Program: program, Folder: b.TempDir(), Strategy: strategy, Out: b.Output()}.Run(ctx)
 		return Cost{Total: f.Total, Slowest: f.Slowest, Refused: f.Refused, Window: f.Seen, Memory: f.Memory}, err
 	}
 }
 
-func TestOnlyWhatIsGoneCounts(t *testing.T) {
-	events := make(chan watch.Event, 4)
-	for _, kind := range []watch.EventType{watch.Added, watch.Modified, watch.Deleted, watch.Added} {
-		events <- watch.Event{Type: kind}
+func TestOnlyWhatIsGoneOrChangedCounts(t *testing.T) {
+	type step struct {
+		kind     watch.EventType
+		password string
 	}
-	close(events)
-	if gone(events) <= 0 {
-		t.Error("a Secret that was deleted was there all the time")
+	seen := func(steps ...step) observation {
+		events := make(chan watch.Event, len(steps))
+		for _, s := range steps {
+			events <- watch.Event{Type: s.kind, Object: &corev1.Secret{Data: map[string][]byte{"password": []byte(s.password)}}}
+		}
+		close(events)
+		return served(events)
 	}
-	calm := make(chan watch.Event, 2)
-	calm <- watch.Event{Type: watch.Added}
-	calm <- watch.Event{Type: watch.Modified}
-	close(calm)
-	if d := gone(calm); d != 0 {
-		t.Errorf("a Secret that was there all the time was gone for %s", d)
+	if o := seen(step{watch.Added, "a"}, step{watch.Modified, "a"}, step{watch.Deleted, "a"}, step{watch.Added, "b"}); o.absent <= 0 || o.served.IsZero() {
+		t.Errorf("a Secret that was deleted and made anew: %+v", o)
+	}
+	if o := seen(step{watch.Added, "a"}, step{watch.Modified, "a"}); o.absent != 0 || !o.served.IsZero() {
+		t.Errorf("a Secret that was there all the time: %+v", o)
+	}
+}
+
+func TestRolloutTakesUntilItIsComplete(t *testing.T) {
+	two := int32(2)
+	deployment := func(generation int64, updated int32) watch.Event {
+		return watch.Event{Object: &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "shop", Generation: generation}, Spec: appsv1.DeploymentSpec{Replicas: &two},
+			Status: appsv1.DeploymentStatus{ObservedGeneration: generation, Replicas: 2, AvailableReplicas: 2, UpdatedReplicas: updated}}}
+	}
+	for complete, all := range map[bool][]watch.Event{
+		true:  {deployment(1, 2), deployment(2, 0), deployment(2, 1), deployment(2, 2)},
+		false: {deployment(1, 2), deployment(2, 0), deployment(2, 1)},
+	} {
+		events := make(chan watch.Event, len(all))
+		for _, event := range all {
+			events <- event
+		}
+		close(events)
+		if took := longest(events); (took > 0) != complete {
+			t.Errorf("complete %t: the rollout took %s", complete, took)
+		}
 	}
 }
 
 func TestTableTellsWhatIsNotKnown(t *testing.T) {
-	got := Table([]Way{{Name: "by hand"}}, []Cost{{Refused: 126, Window: 1500 * time.Millisecond, Requests: 7}})
+	got := Table([]Way{{Name: "by hand"}}, []Cost{{Refused: 126, Window: 1500 * time.Millisecond, Gap: -1, Requests: 7, Bytes: 1 << 19}})
 	want := `| | by hand |
 |---|---:|
 | refused logins | 126 |
 | from the first to the last of them | 1.50 s |
 | the Secret is not there for | 0.00 s |
+| from ALTER ROLE to the Secret | not measured |
 | whole | 0.00 s |
 | beyond the slowest rollout | not measured |
 | requests to the API server | 7 |
+| bytes to and from it | 0.50 MiB |
 | processor time | 0.00 s |
 | peak memory | not measured |
 `

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/pgrotate/pgrotate/internal/labtest"
@@ -25,6 +26,7 @@ type Figures struct {
 	Total   time.Duration
 	Refused int           // logins of the services
 	Window  time.Duration // from the first to the last of them
+	Memory  int64         // largest resident set of a command, bytes
 }
 
 func (f Figures) String() string {
@@ -52,7 +54,11 @@ func Rotate(ctx context.Context, lab labtest.Lab, out io.Writer) (Figures, error
 		return Figures{}, err
 	}
 	refused := after[len(before):]
-	return Figures{Total: took, Refused: len(refused), Window: labtest.Window(refused)}, nil
+	f := Figures{Total: took, Refused: len(refused), Window: labtest.Window(refused)}
+	if used, known := cmd.ProcessState.SysUsage().(*syscall.Rusage); known {
+		f.Memory = used.Maxrss << 10 // of all that it has waited for
+	}
+	return f, nil
 }
 
 // tools installs what only the runbook needs.

@@ -98,17 +98,21 @@ func (c outage) String() string {
 	return c.at.String() + map[proxy.Effect]string{proxy.Reset: ", reset", proxy.Hole: ", black hole"}[c.effect]
 }
 
-// outages ends or swallows every connection to a server from one request on.
+// outages ends or swallows every connection to a server from one request on: from
+// each that writes or asks for the lock, and from the first of every other kind.
 func (s *suite) outage(t *testing.T) {
 	t.Parallel()
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			var all []outage
+			met := map[string]bool{}
 			for _, c := range moments(m, s.undisturbed(t, m, false)) {
-				if c.writes() || strings.Contains(c.name, "advisory") || strings.Contains(c.name, "clock_timestamp") {
+				kind, _, _ := strings.Cut(c.name, " #")
+				if c.writes() || strings.Contains(c.name, "advisory") || strings.Contains(c.name, "clock_timestamp") || !met[kind] {
 					all = append(all, outage{c, proxy.Reset}, outage{c, proxy.Hole})
 				}
+				met[kind] = true
 			}
 			f := spread(s, t, kind{m.name, false}, part(s, all, 3, func(outage) bool { return false }), unplugged)
 			fmt.Fprintf(os.Stdout, "outage, %s: %s\n", m.name, f)

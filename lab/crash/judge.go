@@ -21,7 +21,7 @@ import (
 // The ways in which a case fails.
 var (
 	errLost      = errors.New("LOST: the database accepts a password that is neither in the Secret nor in the journal")
-	errRefused   = errors.New("REFUSED: roles alternate, and the database refuses the served password")
+	errRefused   = errors.New("REFUSED: roles alternate, and the database refuses a served password")
 	errLockedOut = errors.New("LOCKED OUT: the database refuses the served password after the resume")
 	errKeeps     = errors.New("KEPT: the journal of an emergency holds a previous password")
 	errOpen      = errors.New("OPEN: an emergency has switched roles, and the former one has a password")

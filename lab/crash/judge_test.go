@@ -5,7 +5,11 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/pgrotate/pgrotate/internal/labtest/fixture"
+	"github.com/pgrotate/pgrotate/lab/proxy"
 )
 
 // judge breaks what the proofs look at: a judge that sees nothing proves nothing.
@@ -44,6 +48,37 @@ func (s *suite) judge(t *testing.T) {
 		t.Errorf("a token in a text: %q", b.hits)
 	}
 	judgeEmergency(t, b)
+	judgePods(t, s)
+}
+
+// judgePods breaks what the proofs look at in pods, and between two roles.
+func judgePods(t *testing.T, s *suite) {
+	b := s.bench(t, true)
+	if b == nil {
+		t.FailNow()
+	}
+	stale := []byte(`{"metadata":{"annotations":{"pgrotate.io/restart":"of-a-former-rotation"}}}`)
+	pods, err := b.Cluster.CoreV1().Pods(b.Name).List(b.ctx, metav1.ListOptions{})
+	if err != nil || len(pods.Items) == 0 {
+		t.Fatal(len(pods.Items), err)
+	}
+	for _, pod := range pods.Items {
+		if _, err := b.Cluster.CoreV1().Pods(b.Name).Patch(b.ctx, pod.Name, types.MergePatchType, stale, metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Settled(); !errors.Is(err, errDiffering) {
+		t.Errorf("a pod has the mark of another rotation: %v", err)
+	}
+	if err := cutShort(b, at{modes()[1], "kubernetes PATCH secrets/postgres-credentials #2", proxy.Before}).err; err != nil {
+		t.Fatal(err)
+	}
+	if err := b.SQL(b.Superuser, `ALTER ROLE "`+b.Name+`" PASSWORD 'of-a-stranger'`); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Kept(); !errors.Is(err, errRefused) {
+		t.Errorf("the served role's password was changed while roles alternate: %v", err)
+	}
 }
 
 // judgeEmergency breaks what must hold after an emergency.

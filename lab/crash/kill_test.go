@@ -66,7 +66,7 @@ func lastOf(requests []proxy.Request, kind string) (name string) {
 func (s *suite) killedAt(t *testing.T, m mode, n int, must func(at) bool) {
 	cases := part(s, moments(m, s.undisturbed(t, m, true)), n, must)
 	f := spread(s, t, kind{m.name, true}, cases, func(b *Bench, c at) outcome {
-		if o := killed(b, c); !o.unreached || o.err != nil {
+		if o := killedForward(b, c); !o.unreached || o.err != nil {
 			return o
 		}
 		return s.first(t, c)
@@ -81,7 +81,7 @@ func (s *suite) first(t *testing.T, c at) outcome {
 	if b == nil {
 		return outcome{err: errors.New("no bench for a first rotation")}
 	}
-	o := killed(b, c)
+	o := killedForward(b, c)
 	if hits, _, err := b.Leaks(); len(hits) > 0 || err != nil {
 		o.err = errors.Join(o.err, err, fmt.Errorf("secrets where they must not be: %q", hits))
 	}
@@ -130,6 +130,29 @@ func moments(m mode, requests []proxy.Request) (all []at) {
 	return all
 }
 
+// killedForward kills a rotation that nothing else speaks against: one resume brings
+// the new password everywhere, and where roles alternate no login was refused.
+func killedForward(b *Bench, c at) outcome {
+	before, err := b.Refused()
+	if err != nil {
+		return outcome{err: err}
+	}
+	o := killed(b, c)
+	if o.err != nil {
+		return o
+	}
+	after, err := b.Refused()
+	switch {
+	case err != nil:
+		o.err = err
+	case o.code != 0:
+		o.err = fmt.Errorf("the resume has not gone forward, it ended with exit code %d", o.code)
+	case c.mode.name == "alternate" && after > before:
+		o.err = fmt.Errorf("%w: %d logins of pods", errRefused, after-before)
+	}
+	return o
+}
+
 // killed kills one rotation, judges, resumes once and judges again.
 func killed(b *Bench, c at) outcome {
 	o := cutShort(b, c)
@@ -170,7 +193,7 @@ func cutShort(b *Bench, c at) outcome {
 // then resumes once and judges.
 func (o outcome) then(b *Bench) outcome {
 	ended, err := b.Run(map[string]string{"INPUT_COMMAND": "resume"})
-	o.resumed, o.said = ended.Took, o.said+"\nresume:\n"+ended.Said
+	o.resumed, o.code, o.said = ended.Took, ended.Code, o.said+"\nresume:\n"+ended.Said
 	if ended.Code != 0 && !(ended.Code == 1 && strings.Contains(ended.Said, "rolled-back")) {
 		err = errors.Join(err, fmt.Errorf("resume ended with exit code %d", ended.Code))
 	}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -87,6 +89,9 @@ func won(b *Bench, r round, ends []told) error {
 	count := map[string]int{}
 	for _, end := range ends {
 		count[end.Status]++
+		if !slices.Contains([]string{"rotated", "unchanged", "busy", "unfinished"}, end.Status) || end.code != codes()[end.Status] {
+			return fmt.Errorf("a run ended as %q with exit code %d; all ended as %v", end.Status, end.code, count)
+		}
 	}
 	if !r.alarm && (count["rotated"] != 1 || count["rotated"]+count["unchanged"]+count["busy"] != r.planned) {
 		return fmt.Errorf("%d rotations at once ended as %v", r.planned, count)
@@ -145,13 +150,26 @@ func line(b *Bench, r round) (runs []*program.Run, err error) {
 
 // told is what is read of a run's report.
 type told struct {
-	Status     string `json:"status"`
+	Status     string
 	RotationID string `json:"rotation_id"`
+	Findings   []struct{ Error string }
+	RunURL     string `json:"run_url"`
+	code       int    // the exit code
+}
+
+// another tells whether it names the address of another run than its own.
+func (end told) another() bool {
+	for _, f := range end.Findings {
+		if _, rest, found := strings.Cut(f.Error, "https://github.com/"+fixture.Repository+"/actions/runs/"); found && !strings.HasPrefix(rest, path.Base(end.RunURL)) {
+			return true
+		}
+	}
+	return false
 }
 
 // raceEnd reads how a run ended, and holds a busy one to naming the owner.
 func raceEnd(run *program.Run) (end told, err error) {
-	if _, err := run.Wait(limit); err != nil {
+	if end.code, err = run.Wait(limit); err != nil {
 		return end, err
 	}
 	text, err := os.ReadFile(filepath.Join(run.Folder, program.Report))
@@ -161,7 +179,7 @@ func raceEnd(run *program.Run) (end told, err error) {
 	if err := json.Unmarshal(text, &end); err != nil {
 		return end, fmt.Errorf("read the report: %w", err)
 	}
-	if owner := "https://github.com/" + fixture.Repository + "/actions/runs/"; end.Status == "busy" && !strings.Contains(run.Said(), owner) {
+	if end.Status == "busy" && !end.another() {
 		return end, errors.New("a busy run does not name the owner")
 	}
 	return end, nil

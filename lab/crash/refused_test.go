@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -45,8 +46,9 @@ func TestAlternateRefusesNobody(t *testing.T) {
 	}
 	logins, err := b.Logins()
 	refused, err2 := b.Refused()
-	if err != nil || err2 != nil {
-		t.Fatal(err, err2)
+	hits, _, err3 := b.Leaks()
+	if err := errors.Join(err, err2, err3); err != nil || len(hits) > 0 {
+		t.Fatalf("secrets where they must not be: %q; %v", hits, err)
 	}
 	took := time.Since(began).Seconds()
 	fmt.Fprintf(os.Stdout, "alternate: %d rotations under load, %d of them killed and resumed, in %.0fs: %d logins, %.0f a second, %d refused\n",

@@ -248,6 +248,7 @@ type outcome struct {
 	err       error
 	unreached bool          // the run ended without the request
 	resumed   time.Duration // how long the resume took
+	code      int           // its exit code
 	said      string        // what the program said
 }
 

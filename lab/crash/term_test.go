@@ -16,17 +16,22 @@ import (
 	"github.com/pgrotate/pgrotate/lab/proxy"
 )
 
-// soon is how long a run may take to end when it is told to: five seconds, and
-// what a busy machine adds.
-const soon = 15 * time.Second
+// soon is how long a run may take to end when it is told to.
+const soon = 5 * time.Second
 
 // cancelled is a moment at which a run is told to end.
-type cancelled struct{ at }
+type cancelled struct {
+	at
+	by syscall.Signal
+}
 
-func (c cancelled) String() string { return c.at.String() + ", SIGTERM" }
+func (c cancelled) String() string {
+	return c.at.String() + map[syscall.Signal]string{syscall.SIGTERM: ", SIGTERM", syscall.SIGINT: ", SIGINT"}[c.by]
+}
 
-// term tells the process to end, with SIGTERM, at every request of a rotation,
-// which goes its way: it ends soon, says how, and one resume ends the rest.
+// term tells the process to end, with SIGINT as a runner first does or SIGTERM, at
+// every request of a rotation, which goes its way: it ends soon, says how, and one
+// resume ends the rest. Most have not come to their end by then.
 func (s *suite) term(t *testing.T) {
 	t.Parallel()
 	planned, alarm := modes()[0], modes()[2]
@@ -37,34 +42,41 @@ func (s *suite) term(t *testing.T) {
 // cancelledAt tells n of the rotations of a mode to end, or all.
 func (s *suite) cancelledAt(t *testing.T, m mode, n int) {
 	var all []cancelled
-	for _, c := range moments(m, s.undisturbed(t, m, true)) {
-		all = append(all, cancelled{c})
+	for i, c := range moments(m, s.undisturbed(t, m, true)) {
+		all = append(all, cancelled{c, []syscall.Signal{syscall.SIGTERM, syscall.SIGINT}[i/2%2]})
 	}
 	var mu sync.Mutex
 	var slowest time.Duration
+	ends := map[string]int{}
 	f := spread(s, t, kind{m.name, true}, part(s, all, n, func(cancelled) bool { return false }), func(b *Bench, c cancelled) outcome {
-		o, took := toldToEnd(b, c)
+		o, took, status := toldToEnd(b, c)
 		mu.Lock()
 		defer mu.Unlock()
 		slowest = max(slowest, took)
+		if !o.unreached {
+			ends[status]++
+		}
 		return o
 	})
-	fmt.Fprintf(os.Stdout, "SIGTERM, %s: slowest end %.1fs; %s\n", m.name, slowest.Seconds(), f)
+	fmt.Fprintf(os.Stdout, "SIGINT and SIGTERM, %s: slowest end %.1fs, ended as %v; %s\n", m.name, slowest.Seconds(), ends, f)
+	if s.only == "" && ends["rotated"] > 0 && ends["unfinished"] <= ends["rotated"] {
+		t.Errorf("ended as %v: who is told to end does not go on to the end", ends)
+	}
 }
 
 // toldToEnd tells one rotation to end, judges, resumes once and judges again.
-func toldToEnd(b *Bench, c cancelled) (o outcome, took time.Duration) {
+func toldToEnd(b *Bench, c cancelled) (o outcome, took time.Duration, status string) {
 	started, sent := make(chan *program.Run, 1), make(chan time.Time, 1)
 	b.Proxy.Begin(&proxy.Fault{Name: c.name, Moment: c.moment, Effect: proxy.Pass, Meet: func() {
 		run := <-started
 		started <- run
 		sent <- time.Now()
-		run.Signal(syscall.SIGTERM)
+		run.Signal(c.by)
 	}})
 	began := time.Now()
 	run, err := b.Start(b.through, c.mode.inputs)
 	if err != nil {
-		return outcome{err: err}, 0
+		return outcome{err: err}, 0, ""
 	}
 	started <- run
 	_, late := run.Wait(limit)
@@ -89,7 +101,7 @@ func toldToEnd(b *Bench, c cancelled) (o outcome, took time.Duration) {
 	default:
 		o = o.then(b)
 	}
-	return o, took
+	return o, took, told.Status
 }
 
 // account reads what a run leaves to the job: none of it may be missing.
@@ -107,6 +119,11 @@ func account(run *program.Run) (end told, err error) {
 	return end, err
 }
 
+// codes are the exit codes of how a rotation can end.
+func codes() map[string]int {
+	return map[string]int{"rotated": 0, "unchanged": 0, "rolled-back": 1, "refused": 2, "failed": 2, "unfinished": 3, "busy": 3}
+}
+
 // cancelledWell tells whether the exit code is that of the state in which the
 // journal was left. A run that is told to end while it writes the journal cannot
 // know whether that has arrived.
@@ -115,9 +132,8 @@ func (b *Bench) cancelledWell(c cancelled, code int, end told) error {
 	if err != nil {
 		return err
 	}
-	codes := map[string]int{"rotated": 0, "unchanged": 0, "rolled-back": 1, "refused": 2, "failed": 2, "unfinished": 3, "busy": 3}
 	phase, unsure := s.Journal.Annotations["pgrotate.io/phase"], strings.Contains(c.name, "PUT secrets/postgres-credentials-rotation")
-	want, known := codes[end.Status]
+	want, known := codes()[end.Status]
 	switch {
 	case !known || code != want:
 		return fmt.Errorf("it ended as %q with exit code %d", end.Status, code)

@@ -129,6 +129,6 @@ func untouched(b *Bench, before *fixture.State) error {
 	if err != nil {
 		return err
 	}
-	before.GitHub = now.GitHub
+	before.GitHub, before.Sent = now.GitHub, now.Sent
 	return b.Unchanged(before)
 }

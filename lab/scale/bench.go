@@ -21,6 +21,7 @@ import (
 
 	"github.com/pgrotate/pgrotate/internal/labtest"
 	"github.com/pgrotate/pgrotate/internal/labtest/fixture"
+	"github.com/pgrotate/pgrotate/lab/road"
 )
 
 // The servers of a rotation.
@@ -34,7 +35,7 @@ const (
 // keeps its limits. One measurement at a time works on it.
 type Bench struct {
 	*fixture.Platform
-	Roads map[string]*Road
+	Roads map[string]*road.Road
 
 	ctx       context.Context
 	folder    string // of all runs
@@ -50,7 +51,7 @@ type Bench struct {
 // pods. Close removes it, also after an error.
 func NewBench(ctx context.Context, lab labtest.Lab, folder string, pods int32) (*Bench, error) {
 	p, err := fixture.New(ctx, lab)
-	b := &Bench{Platform: p, Roads: map[string]*Road{}, ctx: ctx, folder: folder, pods: pods, secrets: []string{fixture.GitHubName}}
+	b := &Bench{Platform: p, Roads: map[string]*road.Road{}, ctx: ctx, folder: folder, pods: pods, secrets: []string{fixture.GitHubName}}
 	if err != nil {
 		return b, err
 	}
@@ -61,8 +62,8 @@ func NewBench(ctx context.Context, lab labtest.Lab, folder string, pods int32) (
 // Close removes all that the bench has made.
 func (b *Bench) Close() error {
 	var errs []error
-	for _, road := range b.Roads {
-		errs = append(errs, road.Close())
+	for _, way := range b.Roads {
+		errs = append(errs, way.Close())
 	}
 	return errors.Join(append(errs, b.Platform.Close())...)
 }
@@ -95,7 +96,7 @@ func (b *Bench) address() (err error) {
 		if err != nil {
 			return fmt.Errorf("read the address of %s: it is malformed", server)
 		}
-		if b.Roads[server], err = NewRoad(u.Host); err != nil {
+		if b.Roads[server], err = road.New(u.Host); err != nil {
 			return err
 		}
 		u.Host, over[server] = b.Roads[server].Address, u
@@ -164,8 +165,8 @@ func (b *Bench) prepare() (inputs map[string]string, folder string, err error) {
 
 // Far makes the way to some servers long, and that to all others short.
 func (b *Bench) Far(roundTrip time.Duration, servers ...string) {
-	for _, road := range b.Roads {
-		road.Lengthen(0)
+	for _, way := range b.Roads {
+		way.Lengthen(0)
 	}
 	for _, server := range servers {
 		b.Roads[server].Lengthen(roundTrip)

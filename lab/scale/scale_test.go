@@ -165,8 +165,8 @@ func BenchmarkDistance(b *testing.B) {
 }
 
 // TestRequestsOfARotation holds what a rotation asks the API server for: so much,
-// and for each workload three requests, for its pods one each. A watch is one of a
-// kind and namespace, whatever their number. (The workloads here have no pods.)
+// and for each workload three requests. A watch is one of a kind and namespace,
+// whatever their number. The workloads here have no pods, each of which costs one more.
 func TestRequestsOfARotation(t *testing.T) {
 	bench, path := platform(t, 0)
 	check(t, bench.Copies(1))

@@ -1,4 +1,4 @@
-package scale
+package road
 
 import (
 	"bufio"
@@ -26,7 +26,7 @@ func TestRoadTakesItsTime(t *testing.T) {
 			fmt.Fprintln(conn, "heard "+lines.Text())
 		}
 	}()
-	road, err := NewRoad(server.Addr().String())
+	road, err := New(server.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,5 @@
-package scale
+// Package road is a way to a server that can be long, and counts what goes over it.
+package road
 
 import (
 	"net"
@@ -22,8 +23,8 @@ type Road struct {
 	open map[net.Conn]bool // nil: closed
 }
 
-// NewRoad leads to a host:port, as fast as the machine is.
-func NewRoad(target string) (*Road, error) {
+// New leads to a host:port, as fast as the machine is.
+func New(target string) (*Road, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
