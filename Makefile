@@ -1,4 +1,4 @@
-.PHONY: demo test test-alone test-here act versions bench scale crash faults mutants fuzz lab lab-down lab-status
+.PHONY: demo test test-alone test-here act versions bench scale crash faults mutants model fuzz lab lab-down lab-status
 
 # Where `make lab` writes what the tests need to know.
 LAB := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pgrotate-lab/lab.json
@@ -40,9 +40,10 @@ test-here:
 	cd lab && CGO_ENABLED=0 go test $(LEAN) -shuffle=on -p 1 -skip '^TestVersions$$' $$(go list ./... | grep -v -e '/lab$$' -e /byhand -e /platform -e /rehearsal -e /crash -e /leak -e /scale -e '/act$$')
 	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v -p 1 -parallel 4 -timeout 60m ./scale ./leak ./crash
 
-# What a rotation costs, by hand and by pgrotate, on the same platform.
+# How soon the program is at work, and what a rotation costs, by hand and by pgrotate, on the same platform.
 bench: export PGROTATE_LAB = $(LAB)
 bench: lab
+	CGO_ENABLED=0 go test $(LEAN) -run '^$$' -bench ColdStart -benchtime 30x .
 	cd lab && CGO_ENABLED=0 go test $(LEAN) -run '^$$' -bench . -benchtime 1x ./bench
 
 # What a rotation costs with up to 1,000 workloads, 100 GitHub secrets and 50 copies, and far from its
@@ -84,6 +85,10 @@ faults:
 # Every mistake of internal/rotation/mutants/list.txt, and the test that notices it.
 mutants:
 	go test -count=1 -v -timeout 2h ./internal/rotation/mutants -args -every=1
+
+# Everything that the model of the state machine explores, three runs that meet included. Minutes, and gigabytes.
+model:
+	go test -count=1 -v -timeout 3h ./internal/rotation/model -args -explore=full
 
 # Every fuzz target for this long. Their seeds are part of `make test`.
 FUZZTIME ?= 10s
