@@ -72,12 +72,12 @@ func TestOnlyWhatIsGoneOrChangedCounts(t *testing.T) {
 			events <- watch.Event{Type: s.kind, Object: &corev1.Secret{Data: map[string][]byte{"password": []byte(s.password)}}}
 		}
 		close(events)
-		return served(events)
+		return served("a", events)
 	}
-	if o := seen(step{watch.Added, "a"}, step{watch.Modified, "a"}, step{watch.Deleted, "a"}, step{watch.Added, "b"}); o.absent <= 0 || o.served.IsZero() {
+	if o := seen(step{watch.Modified, "a"}, step{watch.Deleted, "a"}, step{watch.Added, "b"}); o.absent <= 0 || o.served.IsZero() {
 		t.Errorf("a Secret that was deleted and made anew: %+v", o)
 	}
-	if o := seen(step{watch.Added, "a"}, step{watch.Modified, "a"}); o.absent != 0 || !o.served.IsZero() {
+	if o := seen(step{watch.Modified, "a"}); o.absent != 0 || !o.served.IsZero() {
 		t.Errorf("a Secret that was there all the time: %+v", o)
 	}
 }
@@ -97,7 +97,7 @@ func TestRolloutTakesUntilItIsComplete(t *testing.T) {
 			events <- event
 		}
 		close(events)
-		if took := longest(events); (took > 0) != complete {
+		if took := longest(map[string]int64{"shop": 1}, events); (took > 0) != complete {
 			t.Errorf("complete %t: the rollout took %s", complete, took)
 		}
 	}

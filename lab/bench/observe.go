@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,8 +28,8 @@ type observation struct {
 	slowest time.Duration // rollout, until its Deployment is complete
 }
 
-// gap is the time from ALTER ROLE to the Secret, to the five milliseconds between
-// two looks; negative where the Secret was first, or one of them has not changed.
+// gap is the time from ALTER ROLE to the Secret; negative where one of them has not
+// changed.
 func (o observation) gap() time.Duration {
 	if o.changed.IsZero() || o.served.IsZero() {
 		return -1
@@ -50,41 +51,73 @@ func observe(ctx context.Context, lab labtest.Lab) (end func() observation, err 
 	if err != nil {
 		return nil, err
 	}
-	// Watches that ask for no version begin with the present state.
-	secrets, err := client.CoreV1().Secrets(lab.Namespace).Watch(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", platform.Secret).String()})
+	password, secrets, err := watchSecret(ctx, client, lab.Namespace)
 	if err != nil {
-		return nil, fmt.Errorf("watch the Secret: %w", err)
+		return nil, err
 	}
-	rollouts, err := client.AppsV1().Deployments(lab.Namespace).Watch(ctx, metav1.ListOptions{})
+	generations, rollouts, err := watchDeployments(ctx, client, lab.Namespace)
 	if err != nil {
-		return nil, fmt.Errorf("watch the Deployments: %w", err)
+		return nil, err
 	}
 	seen, slowest := make(chan observation), make(chan time.Duration)
-	go func() { seen <- served(secrets.ResultChan()) }()
-	go func() { slowest <- longest(rollouts.ResultChan()) }()
+	go func() { seen <- served(password, secrets.ResultChan()) }()
+	go func() { slowest <- longest(generations, rollouts.ResultChan()) }()
 	return func() observation {
 		secrets.Stop()
 		rollouts.Stop()
 		o := <-seen
-		o.slowest, o.changed = <-slowest, changed()
+		o.slowest = <-slowest
+		if at := changed(); o.changed.IsZero() {
+			o.changed = at
+		}
 		return o
 	}, nil
 }
 
-// served follows a Secret, whose first event is its present state.
-func served(events <-chan watch.Event) (o observation) {
+// watchSecret returns the served password and watches what becomes of it. From the
+// list's version: a watch without one begins when the server gets to it.
+func watchSecret(ctx context.Context, client kubernetes.Interface, namespace string) (password string, events watch.Interface, err error) {
+	one := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", platform.Secret).String()}
+	list, err := client.CoreV1().Secrets(namespace).List(ctx, one)
+	if err != nil || len(list.Items) == 0 {
+		return "", nil, fmt.Errorf("find the Secret: %w", cmp.Or(err, errors.New("it is not there")))
+	}
+	one.ResourceVersion = list.ResourceVersion
+	if events, err = client.CoreV1().Secrets(namespace).Watch(ctx, one); err != nil {
+		return "", nil, fmt.Errorf("watch the Secret: %w", err)
+	}
+	return string(list.Items[0].Data["password"]), events, nil
+}
+
+// watchDeployments returns their generations and watches what becomes of them.
+func watchDeployments(ctx context.Context, client kubernetes.Interface, namespace string) (generations map[string]int64, events watch.Interface, err error) {
+	list, err := client.AppsV1().Deployments(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, nil, fmt.Errorf("find the Deployments: %w", err)
+	}
+	generations = map[string]int64{}
+	for _, d := range list.Items {
+		generations[d.Name] = d.Generation
+	}
+	if events, err = client.AppsV1().Deployments(namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: list.ResourceVersion}); err != nil {
+		return nil, nil, fmt.Errorf("watch the Deployments: %w", err)
+	}
+	return generations, events, nil
+}
+
+// served follows a Secret that held the former password.
+func served(former string, events <-chan watch.Event) (o observation) {
 	var gone time.Time
-	former := ""
 	for event := range events {
 		secret, is := event.Object.(*corev1.Secret)
 		switch {
 		case !is:
 		case event.Type == watch.Deleted:
 			gone = time.Now()
-		case former == "":
-			former = string(secret.Data["password"])
 		case o.served.IsZero() && string(secret.Data["password"]) != former:
 			o.served = time.Now()
+			// What pgrotate has noted by the database's clock, which is this machine's, is more exact than a look at the role.
+			o.changed, _ = time.Parse(time.RFC3339Nano, secret.Annotations["pgrotate.io/rotated-at"])
 		}
 		if event.Type == watch.Added && !gone.IsZero() {
 			o.absent += time.Since(gone)
@@ -96,23 +129,16 @@ func served(events <-chan watch.Event) (o observation) {
 
 // longest is the longest time from a change of a Deployment until it is complete.
 // https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#complete-deployment
-func longest(events <-chan watch.Event) (slowest time.Duration) {
-	first, began := map[string]int64{}, map[string]time.Time{}
+func longest(generations map[string]int64, events <-chan watch.Event) (slowest time.Duration) {
+	began := map[string]time.Time{}
 	for event := range events {
 		d, is := event.Object.(*appsv1.Deployment)
-		if !is {
-			continue
-		}
-		generation, known := first[d.Name]
 		switch {
-		case !known:
-			first[d.Name] = d.Generation
-		case d.Generation > generation && began[d.Name].IsZero():
+		case !is:
+		case d.Generation > generations[d.Name] && began[d.Name].IsZero():
 			began[d.Name] = time.Now()
 		case !began[d.Name].IsZero() && complete(d):
 			slowest = max(slowest, time.Since(began[d.Name]))
-			first[d.Name] = d.Generation
-			delete(began, d.Name)
 		}
 	}
 	return slowest
@@ -123,12 +149,13 @@ func complete(d *appsv1.Deployment) bool {
 	return s.ObservedGeneration >= d.Generation && s.UpdatedReplicas == wanted && s.Replicas == wanted && s.AvailableReplicas == wanted
 }
 
-// watchRole looks at the passwords of the platform's roles every five milliseconds
-// until changed is called, which tells when one had changed.
+// watchRole looks at the passwords of the platform's roles every five milliseconds,
+// or as often as a busy server answers, until changed is called, which tells when one
+// had changed.
 func watchRole(ctx context.Context, address string) (changed func() time.Time, err error) {
 	conn, err := pgx.Connect(ctx, address)
 	if err != nil {
-		return nil, errors.New("connect to PostgreSQL as its superuser")
+		return nil, fmt.Errorf("connect to PostgreSQL as its superuser: %w", err)
 	}
 	ctx, stop := context.WithCancel(ctx)
 	at := make(chan time.Time, 1)
@@ -146,7 +173,7 @@ func firstChange(ctx context.Context, conn *pgx.Conn) time.Time {
 	var former string
 	for ctx.Err() == nil {
 		var now string
-		err := conn.QueryRow(ctx, "SELECT coalesce(string_agg(rolname || rolpassword, ',' ORDER BY rolname), '') FROM pg_authid WHERE rolname LIKE $1 || '%'", platform.Role).Scan(&now)
+		err := conn.QueryRow(ctx, "SELECT coalesce(string_agg(rolname || rolpassword, ',' ORDER BY rolname), '') FROM pg_authid WHERE starts_with(rolname, $1)", platform.Role).Scan(&now)
 		switch {
 		case err != nil:
 			return time.Time{}
