@@ -209,7 +209,7 @@ func (p *program) discover(ctx context.Context, t *targets, r *rotation.Rotation
 	}
 	var unplaced error
 	if r.Discovered && c.PostgresPod == "" {
-		d.DatabaseAddress, unplaced = t.database.ServerAddress(ctx)
+		d.DatabaseAddress, unplaced = serverAddress(ctx, t.database)
 	}
 	found, err := t.cluster.Workloads(ctx, d, kube.Options{
 		RolloutTimeout: c.RolloutTimeout, LogLines: c.LogLines, PrintLogs: c.PrintLogs, HealthCommand: c.Health, Unhealthy: unhealthy(c.Mode),
@@ -220,6 +220,18 @@ func (p *program) discover(ctx context.Context, t *targets, r *rotation.Rotation
 	}
 	for _, w := range found {
 		r.Workloads = append(r.Workloads, w)
+	}
+}
+
+// serverAddress asks again where a server does not answer for a moment: without it
+// nobody is restarted.
+func serverAddress(ctx context.Context, d *postgres.Database) (address string, err error) {
+	for began := time.Now(); ; {
+		address, err = d.ServerAddress(ctx)
+		if err == nil || rotation.ClassOf(err) != rotation.Unavailable || ctx.Err() != nil || time.Since(began) > 3*time.Second {
+			return address, err
+		}
+		time.Sleep(time.Second)
 	}
 }
 

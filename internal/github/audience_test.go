@@ -20,7 +20,7 @@ func organization(t *testing.T, token string) (*githubtest.Server, func() error,
 		change, _, err := s.Plan(t.Context(), credential())
 		return change, err
 	}
-	return server, func() error { return s.Set(t.Context(), credential()) }, plan
+	return server, func() error { return s.Set(t.Context(), credential(), held) }, plan
 }
 
 // TestOrganizationSecretKeepsItsReaders sends back who may use it, whatever that is.
@@ -78,7 +78,7 @@ func TestOrganizationSecretIsNotCreated(t *testing.T) {
 	server, s := open(t, writer, "org:acme OTHER")
 	_, _, err := s.Plan(t.Context(), credential())
 	holds(t, err, "refused", "there is no such secret", "create it on GitHub")
-	holds(t, s.Set(t.Context(), credential()), "refused", "there is no such secret", "create it on GitHub")
+	holds(t, s.Set(t.Context(), credential(), held), "refused", "there is no such secret", "create it on GitHub")
 	if _, there := server.Secret("org:acme", "OTHER"); there {
 		t.Error("it was created")
 	}

@@ -36,6 +36,9 @@ var setup = githubtest.Setup{
 	},
 }
 
+// held is a lock that nobody takes away.
+func held(context.Context) error { return nil }
+
 func credential() secret.Credential {
 	return secret.Credential{
 		User: "alfred_user", Password: secret.New(password),
@@ -137,7 +140,7 @@ func TestWritesEveryProperty(t *testing.T) {
 		if must(t, err); change != "create" {
 			t.Errorf("%s: plan %q", test.line, change)
 		}
-		must(t, s.Set(t.Context(), c))
+		must(t, s.Set(t.Context(), c, held))
 		if got, _ := server.Secret(test.target, "NAME"); got != test.want {
 			t.Errorf("%s: holds %q, want %q", test.line, got, test.want)
 		}
@@ -193,7 +196,7 @@ func TestATokenThatMayOnlyReadIsRefusedWhenItWrites(t *testing.T) {
 	_, s := open(t, "github_pat_reader", "NAME")
 	_, _, err := s.Plan(t.Context(), credential())
 	must(t, err)
-	holds(t, s.Set(t.Context(), credential()), "refused", "update GitHub secret acme/shop NAME: GitHub answers 403", "(GitHub asked for secrets=write)")
+	holds(t, s.Set(t.Context(), credential(), held), "refused", "update GitHub secret acme/shop NAME: GitHub answers 403", "(GitHub asked for secrets=write)")
 }
 
 // A classic token without its scope is told that there is no such secret, and would
@@ -208,7 +211,7 @@ func TestAClassicTokenNeedsItsScope(t *testing.T) {
 	if change, _, err := s.Plan(t.Context(), credential()); err != nil || change != "create" {
 		t.Errorf("with the scope: plan %q, %v", change, err)
 	}
-	must(t, s.Set(t.Context(), credential()))
+	must(t, s.Set(t.Context(), credential(), held))
 }
 
 func TestRefusesAValueThatItDoesNotHave(t *testing.T) {
@@ -216,7 +219,7 @@ func TestRefusesAValueThatItDoesNotHave(t *testing.T) {
 	server.Setup(setup)
 	config := github.Config{Token: secret.New(writer), BaseURL: server.URL}
 	set := func(line, key string, c secret.Credential) error {
-		return secretOf(t, config, line, key).Set(t.Context(), c)
+		return secretOf(t, config, line, key).Set(t.Context(), c, held)
 	}
 	holds(t, set("NAME", "", secret.Credential{User: "alfred_user"}), "refused", "has no password", "")
 	holds(t, set("NAME=url", "other", credential()), "refused", "has no url", "")
@@ -233,7 +236,7 @@ func TestUsesTheNewKeyWhenItHasRotated(t *testing.T) {
 	_, _, err := s.Plan(t.Context(), credential())
 	must(t, err)
 	server.RotateKey("acme/shop")
-	must(t, s.Set(t.Context(), credential()))
+	must(t, s.Set(t.Context(), credential(), held))
 	if got, _ := server.Secret("acme/shop", "NAME"); got != password {
 		t.Errorf("holds %q", got)
 	}
@@ -242,7 +245,7 @@ func TestUsesTheNewKeyWhenItHasRotated(t *testing.T) {
 func TestDoesNotInsistOnWhatGitHubCannotOpen(t *testing.T) {
 	server, s := open(t, writer, "NAME")
 	server.Fault(githubtest.Fault{Effect: githubtest.Answer, Method: "PUT", Times: -1, Status: 422, Body: `{"message":"Bad request - improperly encrypted secret"}`})
-	holds(t, s.Set(t.Context(), credential()), "refused", "422: Bad request - improperly encrypted secret", "")
+	holds(t, s.Set(t.Context(), credential(), held), "refused", "422: Bad request - improperly encrypted secret", "")
 	if n := count(server, "PUT "); n != 1 {
 		t.Errorf("%d writes", n)
 	}
@@ -255,17 +258,17 @@ func TestRefusesAKeyOfTheWrongLength(t *testing.T) {
 	} {
 		server, s := open(t, writer, "NAME")
 		server.Fault(githubtest.Fault{Effect: githubtest.Answer, Path: "public-key", Times: 1, Status: 200, Body: body})
-		holds(t, s.Set(t.Context(), credential()), "refused", "no key of 32 bytes", "")
+		holds(t, s.Set(t.Context(), credential(), held), "refused", "no key of 32 bytes", "")
 	}
 }
 
 func TestRunsAgainInANewProcess(t *testing.T) {
 	inMemory(t, func(t *testing.T, _ *githubtest.Server, config github.Config) {
-		must(t, secretOf(t, config, "NAME", "").Set(t.Context(), credential()))
+		must(t, secretOf(t, config, "NAME", "").Set(t.Context(), credential(), held))
 		s := secretOf(t, config, "NAME", "")
 		_, err := s.Verify(t.Context(), credential())
 		holds(t, err, "unavailable", "verify GitHub secret acme/shop NAME: nothing was written yet", "")
-		must(t, s.Set(t.Context(), credential()))
+		must(t, s.Set(t.Context(), credential(), held))
 		_, err = s.Verify(t.Context(), credential())
 		must(t, err)
 	})
@@ -284,7 +287,7 @@ func TestOneWriteAtATime(t *testing.T) {
 			must(t, err)
 			s, err := client.Secret(target, "")
 			must(t, err)
-			go func() { done <- s.Set(t.Context(), credential()) }()
+			go func() { done <- s.Set(t.Context(), credential(), held) }()
 		}
 		synctest.Wait()
 		if n := count(server, ""); n != 2 { // public key and updated_at of the first
@@ -321,7 +324,7 @@ func TestStopsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(5*time.Second, cancel)
 		start := time.Now()
-		err := s.Set(ctx, credential())
+		err := s.Set(ctx, credential(), held)
 		if !errors.Is(err, context.Canceled) || time.Since(start) != 5*time.Second {
 			t.Errorf("%v after %s", err, time.Since(start))
 		}

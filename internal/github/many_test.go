@@ -28,7 +28,7 @@ func TestManySecretsWithinGitHubsLimits(t *testing.T) {
 		start := time.Now()
 		atOnce(t, all, func(s *github.Secret) error { _, _, err := s.Plan(t.Context(), credential()); return err })
 		for _, s := range all {
-			must(t, s.Set(t.Context(), credential()))
+			must(t, s.Set(t.Context(), credential(), held))
 		}
 		atOnce(t, all, func(s *github.Secret) error { _, err := s.Verify(t.Context(), credential()); return err })
 		atOnce(t, all, func(s *github.Secret) error { _, err := s.Updated(t.Context()); return err })

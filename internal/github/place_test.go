@@ -38,8 +38,8 @@ func TestRefusesASecretWithoutRoom(t *testing.T) {
 				t.Errorf("%s: plan %q, %v", test.line, change, err)
 			}
 		}
-		must(t, one(t, client, target+" ONE").Set(t.Context(), credential()))
-		holds(t, one(t, client, target+" TWO").Set(t.Context(), credential()), "refused", "GitHub answers 422", "")
+		must(t, one(t, client, target+" ONE").Set(t.Context(), credential(), held))
+		holds(t, one(t, client, target+" TWO").Set(t.Context(), credential(), held), "refused", "GitHub answers 422", "")
 	}
 }
 

@@ -134,12 +134,12 @@ func answered(err error, status int) bool {
 	return errors.As(err, &answer) && answer.Response.StatusCode == status
 }
 
-// Set seals what the secret holds of c and writes it; the same again is
-// harmless. Who may use an organization's secret is read just before and sent
+// Set seals what the secret holds of c and writes it, if held says so after all
+// that has to be waited for; the same again is harmless. Who may use an organization's secret is read just before and sent
 // back unchanged. Where GitHub has changed the public key meanwhile, the new one is
 // fetched once. Class refused: nothing was written, neither by an attempt before
 // the one that was refused.
-func (s *Secret) Set(ctx context.Context, c secret.Credential) error {
+func (s *Secret) Set(ctx context.Context, c secret.Credential, held func(context.Context) error) error {
 	value, err := s.value(c)
 	if err != nil {
 		return err
@@ -156,7 +156,12 @@ func (s *Secret) Set(ctx context.Context, c secret.Credential) error {
 		return s.failed("update "+s.String(), err)
 	}
 	s.last = &write{before: before}
-	if err := s.write(ctx, value); err != nil {
+	var lost error
+	err = s.write(ctx, value, func() error { lost = held(ctx); return lost })
+	switch {
+	case lost != nil:
+		return lost
+	case err != nil:
 		return s.doubted(ctx, s.failed("update "+s.String(), err))
 	}
 	return nil
@@ -184,13 +189,14 @@ func (s *Secret) doubted(ctx context.Context, err error) error {
 	return fail(unavailable, refusal.hint, "%s; an attempt before may have been applied", refusal.text)
 }
 
-func (s *Secret) write(ctx context.Context, value secret.Value) error {
+// write asks held before each attempt.
+func (s *Secret) write(ctx context.Context, value secret.Value, held func() error) error {
 	if s.key == nil {
 		if err := s.fetchKey(ctx); err != nil {
 			return err
 		}
 	}
-	refusal := s.put(ctx, value)
+	refusal := s.put(ctx, value, held)
 	if !answered(refusal, http.StatusUnprocessableEntity) {
 		return refusal
 	}
@@ -201,12 +207,15 @@ func (s *Secret) write(ctx context.Context, value secret.Value) error {
 	if s.key.id == former {
 		return refusal
 	}
-	return s.put(ctx, value)
+	return s.put(ctx, value, held)
 }
 
-func (s *Secret) put(ctx context.Context, value secret.Value) error {
+func (s *Secret) put(ctx context.Context, value secret.Value, held func() error) error {
 	body, err := s.key.seal(value)
 	if err != nil {
+		return err
+	}
+	if err := held(); err != nil {
 		return err
 	}
 	body.audience = s.reader

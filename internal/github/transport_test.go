@@ -21,7 +21,7 @@ func TestWaitsOutASecondaryLimit(t *testing.T) {
 			fault.Method = http.MethodPut
 			server.Fault(fault)
 			start := time.Now()
-			must(t, s.Set(t.Context(), credential()))
+			must(t, s.Set(t.Context(), credential(), held))
 			if got, _ := server.Secret("acme/shop", "NAME"); got != password || time.Since(start) != time.Minute {
 				t.Errorf("%d: holds %q after %s", status, got, time.Since(start))
 			}
@@ -34,7 +34,7 @@ func TestDoesNotWaitForEver(t *testing.T) {
 		bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
 			server.Fault(githubtest.SecondaryLimit(status, "50", -1))
 			start := time.Now()
-			holds(t, s.Set(t.Context(), credential()), "unavailable", "GitHub's rate limit is reached", "wait until "+start.Add(150*time.Second).UTC().Format("2006-01-02 15:04:05"))
+			holds(t, s.Set(t.Context(), credential(), held), "unavailable", "GitHub's rate limit is reached", "wait until "+start.Add(150*time.Second).UTC().Format("2006-01-02 15:04:05"))
 			if time.Since(start) != 100*time.Second {
 				t.Errorf("%d: waited %s", status, time.Since(start))
 			}
@@ -51,7 +51,7 @@ func TestDoesNotBeginAWaitThatItCannotEnd(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			start := time.Now()
-			holds(t, s.Set(ctx, credential()), "unavailable", "GitHub's rate limit is reached", "wait until "+start.Add(30*time.Second).UTC().Format("2006-01-02 15:04:05"))
+			holds(t, s.Set(ctx, credential(), held), "unavailable", "GitHub's rate limit is reached", "wait until "+start.Add(30*time.Second).UTC().Format("2006-01-02 15:04:05"))
 			if time.Since(start) != 0 {
 				t.Errorf("%d: waited %s", status, time.Since(start))
 			}
@@ -73,7 +73,7 @@ func TestWaitsInTheMiddleOfManyWrites(t *testing.T) {
 			must(t, err)
 			start := time.Now()
 			for i, s := range secretsOf(t, client, targets) {
-				must(t, s.Set(t.Context(), credential()))
+				must(t, s.Set(t.Context(), credential(), held))
 				if waited := time.Since(start) >= 30*time.Second; waited != (i >= 2) {
 					t.Errorf("%d: %s was written after %s", status, s, time.Since(start))
 				}
@@ -106,14 +106,14 @@ func TestTakesAForbiddenWithATimeForALimit(t *testing.T) {
 	bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
 		server.Fault(githubtest.Fault{Effect: githubtest.Answer, Times: -1, Status: 403, Header: map[string]string{"Retry-After": "7200"}, Body: `{"message":"slow down"}`})
 		ends := time.Now().Add(2 * time.Hour).UTC()
-		holds(t, s.Set(t.Context(), credential()), "unavailable", "GitHub's rate limit is reached", "wait until "+ends.Format("2006-01-02 15:04:05"))
+		holds(t, s.Set(t.Context(), credential(), held), "unavailable", "GitHub's rate limit is reached", "wait until "+ends.Format("2006-01-02 15:04:05"))
 	})
 }
 
 func TestSaysWhatItCanOfALimitWithoutATime(t *testing.T) {
 	server, s := open(t, writer, "NAME")
 	server.Fault(githubtest.Fault{Effect: githubtest.Answer, Times: -1, Status: 429, Body: `{"message":"slow down"}`})
-	holds(t, s.Set(t.Context(), credential()), "unavailable", "GitHub's rate limit is reached", "wait a few minutes")
+	holds(t, s.Set(t.Context(), credential(), held), "unavailable", "GitHub's rate limit is reached", "wait a few minutes")
 }
 
 func TestTellsWhenTheHourlyLimitEnds(t *testing.T) {
@@ -145,7 +145,7 @@ func TestRepeatsWhatWasCutOff(t *testing.T) {
 			fault.Method, fault.Times = http.MethodPut, 3
 			server.Fault(fault)
 			start := time.Now()
-			must(t, s.Set(t.Context(), credential()))
+			must(t, s.Set(t.Context(), credential(), held))
 			_, err := s.Verify(t.Context(), credential())
 			must(t, err)
 			if got, _ := server.Secret("acme/shop", "NAME"); got != password {
@@ -186,7 +186,7 @@ func TestARefusalAfterADoubtfulAttemptIsNoProof(t *testing.T) {
 				if row.blind {
 					time.AfterFunc(time.Second/2, func() { server.Fault(unread) }) // before the second attempt
 				}
-				holds(t, s.Set(t.Context(), credential()), row.class, "update GitHub secret acme/shop NAME: GitHub answers 403: no", "Secrets: read and write")
+				holds(t, s.Set(t.Context(), credential(), held), row.class, "update GitHub secret acme/shop NAME: GitHub answers 403: no", "Secrets: read and write")
 				if n := count(server, "GET /repos/acme/shop/actions/secrets/NAME"); n != row.reads {
 					t.Errorf("%d reads, want %d", n, row.reads)
 				}
@@ -205,7 +205,7 @@ func TestGivesUpWithAnUnknownOutcome(t *testing.T) {
 		bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
 			fault.Times, fault.Method = -1, http.MethodPut
 			server.Fault(fault)
-			holds(t, s.Set(t.Context(), credential()), "unavailable", "update GitHub secret acme/shop NAME: "+text, "")
+			holds(t, s.Set(t.Context(), credential(), held), "unavailable", "update GitHub secret acme/shop NAME: "+text, "")
 			want := 4
 			if fault.Status == 409 {
 				want = 1
@@ -269,7 +269,7 @@ func TestShowsTheTokenToNoOtherHost(t *testing.T) {
 				Effect: githubtest.Answer, Method: method, Times: -1, Status: status,
 				Header: map[string]string{"Location": other.URL + "/elsewhere"},
 			})
-			holds(t, s.Set(t.Context(), credential()), "refused", "redirects to another host", "check the API's address")
+			holds(t, s.Set(t.Context(), credential(), held), "refused", "redirects to another host", "check the API's address")
 		}
 	}
 	if len(seen) > 0 {
@@ -287,7 +287,7 @@ func TestFollowsARenamedRepository(t *testing.T) {
 	}
 	server.Fault(moved("public-key", 301))
 	server.Fault(moved("NAME", 307))
-	must(t, s.Set(t.Context(), credential()))
+	must(t, s.Set(t.Context(), credential(), held))
 	if got, _ := server.Secret("acme/shop", "NAME"); got != password {
 		t.Errorf("holds %q", got)
 	}
@@ -299,7 +299,7 @@ func TestAWriteThatWouldBecomeAReadIsRefused(t *testing.T) {
 		Effect: githubtest.Answer, Method: "PUT", Times: -1, Status: 301,
 		Header: map[string]string{"Location": server.URL + "/api/v3/repos/acme/shop/actions/secrets/NAME"},
 	})
-	holds(t, s.Set(t.Context(), credential()), "refused", "redirects a write, which would get lost", "new name")
+	holds(t, s.Set(t.Context(), credential(), held), "refused", "redirects a write, which would get lost", "new name")
 }
 
 func TestRefusesToGoInCircles(t *testing.T) {
@@ -308,7 +308,7 @@ func TestRefusesToGoInCircles(t *testing.T) {
 		Effect: githubtest.Answer, Times: -1, Status: 307,
 		Header: map[string]string{"Location": server.URL + "/api/v3/repos/acme/shop/actions/secrets/NAME"},
 	})
-	holds(t, s.Set(t.Context(), credential()), "refused", "redirects in circles", "")
+	holds(t, s.Set(t.Context(), credential(), held), "refused", "redirects in circles", "")
 	if n := count(server, ""); n != 5 {
 		t.Errorf("%d requests", n)
 	}

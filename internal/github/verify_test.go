@@ -15,7 +15,7 @@ func TestAWriteThatDidNotHappenIsSeen(t *testing.T) {
 				server.Store("acme/shop", "NAME", "old", time.Now().Add(-time.Hour))
 			}
 			server.Fault(githubtest.Fault{Effect: githubtest.Pretend, Method: "PUT", Times: 1})
-			must(t, s.Set(t.Context(), credential()))
+			must(t, s.Set(t.Context(), credential(), held))
 			_, err := s.Verify(t.Context(), credential())
 			holds(t, err, "unavailable", "verify GitHub secret acme/shop NAME: GitHub has taken the write and "+text, "run it again")
 		})
@@ -25,7 +25,7 @@ func TestAWriteThatDidNotHappenIsSeen(t *testing.T) {
 func TestWaitsForAReadThatLagsBehind(t *testing.T) {
 	bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
 		server.Store("acme/shop", "NAME", "old", time.Now().Add(-time.Hour))
-		must(t, s.Set(t.Context(), credential()))
+		must(t, s.Set(t.Context(), credential(), held))
 		server.Fault(githubtest.Fault{Effect: githubtest.Stale, Method: "GET", Times: 4})
 		start := time.Now()
 		at, err := s.Verify(t.Context(), credential())
@@ -41,7 +41,7 @@ func TestTwoWritesInARowAreBothProven(t *testing.T) {
 	bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
 		var former time.Time
 		for range 3 {
-			must(t, s.Set(t.Context(), credential()))
+			must(t, s.Set(t.Context(), credential(), held))
 			at, err := s.Verify(t.Context(), credential())
 			if must(t, err); !at.After(former) {
 				t.Errorf("updated at %s and %s", former, at)
@@ -55,7 +55,7 @@ func TestAnOrdinaryWriteWaitsForNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
 		server.Store("acme/shop", "NAME", "old", time.Now().Add(-time.Hour))
 		start := time.Now()
-		must(t, s.Set(t.Context(), credential()))
+		must(t, s.Set(t.Context(), credential(), held))
 		_, err := s.Verify(t.Context(), credential())
 		if must(t, err); time.Since(start) != 0 {
 			t.Errorf("waited %s", time.Since(start))
@@ -65,9 +65,9 @@ func TestAnOrdinaryWriteWaitsForNothing(t *testing.T) {
 
 func TestSeesThatTheSecondOfTwoWritesDidNotHappen(t *testing.T) {
 	bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
-		must(t, s.Set(t.Context(), credential()))
+		must(t, s.Set(t.Context(), credential(), held))
 		server.Fault(githubtest.Fault{Effect: githubtest.Pretend, Method: "PUT", Times: 1})
-		must(t, s.Set(t.Context(), credential()))
+		must(t, s.Set(t.Context(), credential(), held))
 		_, err := s.Verify(t.Context(), credential())
 		holds(t, err, "unavailable", "still shows the write of", "run it again")
 	})
@@ -77,7 +77,7 @@ func TestSeesThatTheSecondOfTwoWritesDidNotHappen(t *testing.T) {
 // nobody would notice.
 func TestALaterWriteOfAnotherIsNotTakenForOnesOwn(t *testing.T) {
 	bubble(t, func(t *testing.T, server *githubtest.Server, s *github.Secret) {
-		must(t, s.Set(t.Context(), credential()))
+		must(t, s.Set(t.Context(), credential(), held))
 		written := time.Now().UTC().Truncate(time.Second)
 		server.Store("acme/shop", "NAME", "late", written.Add(time.Minute))
 		at, err := s.Verify(t.Context(), credential())

@@ -62,7 +62,7 @@ func Connect(cfg Config) (*Cluster, error) {
 // Offline returns a Cluster that reads names and can be asked nothing: with it the
 // other inputs are read where Connect has failed.
 func Offline(namespace string) *Cluster {
-	return &Cluster{namespace: cmp.Or(namespace, corev1.NamespaceDefault)}
+	return &Cluster{namespace: cmp.Or(namespace, "?")} // no other namespace is called so
 }
 
 // quietLibraries turns the logging of client-go off, which is global: it writes

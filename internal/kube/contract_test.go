@@ -200,11 +200,11 @@ type follower struct {
 	served *kube.Served
 }
 
-func (f follower) Set(ctx context.Context, c secret.Credential) error {
+func (f follower) Set(ctx context.Context, c secret.Credential, held func(context.Context) error) error {
 	if err := f.served.Set(context.WithoutCancel(ctx), c, secret.Stamp{Epoch: 1}); err != nil {
 		return err
 	}
-	return f.Copy.Set(ctx, c)
+	return f.Copy.Set(ctx, c, held)
 }
 
 // others is all that a person could have written into the Secret.

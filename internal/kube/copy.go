@@ -57,8 +57,9 @@ func (c *Copy) same(mine, served secret.Credential) error {
 }
 
 // Set makes the mapped keys hold cred, in one merge patch that holds only where
-// the Secret is still as it was read, by Plan or just before; a foreign change of
-// anything else is left standing. It sends nothing where all is there already. The keys
+// the Secret is still as it was read, by Plan or just before, and asks held in
+// between: what another run writes that has taken over since is never written over.
+// A foreign change of anything else is left standing. It sends nothing where all is there already. The keys
 // of cred are those of the served Secret and are not taken over: a url or dsn is
 // edited in place, so that it keeps its own host and options.
 //
@@ -67,9 +68,8 @@ func (c *Copy) same(mine, served secret.Credential) error {
 // need not be) and was not the same text as the served Secret's key of that
 // name, the same in the usual spelling.
 //
-// Class conflict: somebody else changed what Set writes meanwhile, perhaps the run
-// that has taken over from this one; or keeps writing it.
-func (c *Copy) Set(ctx context.Context, cred secret.Credential) error {
+// Class conflict: somebody else keeps writing it.
+func (c *Copy) Set(ctx context.Context, cred secret.Credential, held func(context.Context) error) error {
 	base, err := c.base(ctx, cred)
 	if err != nil {
 		return err
@@ -79,17 +79,15 @@ func (c *Copy) Set(ctx context.Context, cred secret.Credential) error {
 		if err != nil || wanted.in(base) {
 			return err
 		}
+		if err := held(ctx); err != nil {
+			return err
+		}
 		if _, err = c.write(ctx, base, wanted); classOf(err) != conflict {
 			return err
 		}
-		met, err := c.get(ctx)
-		if err != nil {
+		if base, err = c.get(ctx); err != nil {
 			return err
 		}
-		if err := c.foreign(base, met, wanted); err != nil {
-			return err
-		}
-		base = met
 	}
 	return fail(conflict, "", "write %s: somebody else keeps writing it", c)
 }

@@ -78,14 +78,14 @@ func TestACopyIsWrittenInOneRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	api.asked = nil
-	if err := copies[0].Set(t.Context(), next); err != nil {
+	if err := copies[0].Set(t.Context(), next, stillHeld); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(api.asked, []string{http.MethodPatch}) || string(api.objects[path+"copy"].Data["password"]) != "brand-new-password" {
 		t.Errorf("asked %q, holds %q", api.asked, api.objects[path+"copy"].Data["password"])
 	}
 	api.asked = nil
-	if err := copies[0].Set(t.Context(), next); err != nil || !slices.Equal(api.asked, []string{http.MethodGet}) {
+	if err := copies[0].Set(t.Context(), next, stillHeld); err != nil || !slices.Equal(api.asked, []string{http.MethodGet}) {
 		t.Errorf("again: asked %q, %v", api.asked, err)
 	}
 }

@@ -29,8 +29,8 @@ func (h *holder) names(o *corev1.Secret, served, next string) (warnings []string
 // A database often has the name of the role that owns it: what a key is called
 // tells them apart.
 var (
-	userKey     = regexp.MustCompile(`(?i)user|login|role`)
-	databaseKey = regexp.MustCompile(`(?i)database|schema|db_?name|db$`)
+	databaseKey = regexp.MustCompile(`(?i)(database|schema|db)([_-]?name)?$`)
+	userKey     = regexp.MustCompile(`(?i)user|login`)
 )
 
 // namesakes lists the keys that are the user name and are not mapped; chances are
@@ -41,9 +41,9 @@ func (h *holder) namesakes(o *corev1.Secret, user string) (found, chances []leak
 		l := leak{place: fmt.Sprintf("key %q", key), key: key, property: Username}
 		switch _, mapped := m[key]; {
 		case mapped || string(o.Data[key]) != user:
+		case databaseKey.MatchString(key):
 		case userKey.MatchString(key):
 			found = append(found, l)
-		case databaseKey.MatchString(key):
 		default:
 			chances = append(chances, l)
 		}

@@ -31,6 +31,7 @@ func TestVerifies(t *testing.T) {
 		{"md5 alone", secret.MD5("app", "former-password"), true, true},
 		{"md5 in a list", fmt.Sprintf("%q %q", "app", secret.MD5("app", "former-password")), false, true},
 		{"too slow to judge", slow, true, true},
+		{"too slow, and of another user", fmt.Sprintf("%q %q", "metrics", slow), false, false},
 		{"another password", others, false, false},
 		{"md5 of another user", secret.MD5("metrics", "former-password"), false, false},
 		{"md5 of another password", secret.MD5("app", "another-password"), false, false},

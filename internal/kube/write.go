@@ -73,21 +73,21 @@ func (s *Served) fenced(o *corev1.Secret, epoch int64) error {
 }
 
 // foreign tells whether the change that a write met touched what it writes.
-func (h *holder) foreign(base, met *corev1.Secret, wanted content) error {
+func (s *Served) foreign(base, met *corev1.Secret, wanted content) error {
 	if met.UID != base.UID {
-		return fail(conflict, "", "write %s: somebody deleted it and made it anew meanwhile", h)
+		return fail(conflict, "", "write %s: somebody deleted it and made it anew meanwhile", s)
 	}
 	if wanted.in(met) {
 		return nil
 	}
 	for _, key := range slices.Sorted(maps.Keys(wanted.Data)) {
 		if !bytes.Equal(base.Data[key], met.Data[key]) {
-			return fail(conflict, "", "write %s: somebody else changed its key %q meanwhile", h, key)
+			return fail(conflict, "", "write %s: somebody else changed its key %q meanwhile", s, key)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(wanted.Annotations)) {
 		if name != annotationEpoch && base.Annotations[name] != met.Annotations[name] {
-			return fail(conflict, "", "write %s: somebody else changed its annotation %q meanwhile", h, name)
+			return fail(conflict, "", "write %s: somebody else changed its annotation %q meanwhile", s, name)
 		}
 	}
 	return nil

@@ -122,7 +122,7 @@ func TestPlanHeedsPasswordCheckers(t *testing.T) {
 		f.setting(c.name, c.value)
 		for mode, plan := range map[string]func(*Database) (string, []string, error){
 			"planned":   func(d *Database) (string, []string, error) { return d.Plan(t.Context(), f.app.User) },
-			"emergency": func(d *Database) (string, []string, error) { return d.PlanLockout(t.Context(), f.app.User) },
+			"emergency": func(d *Database) (string, []string, error) { return d.PlanLockout(t.Context(), f.app.User, f.app.User) },
 		} {
 			what := fmt.Sprintf("%s, %s = %s", mode, c.name, c.value)
 			from := f.logEnd()
@@ -157,6 +157,15 @@ func TestTurnsSetNoPasswordTwice(t *testing.T) {
 	_, warnings, err := d.PlanTwin(t.Context(), f.app.User, twin, twin)
 	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], fmt.Sprintf("remembers the passwords of role %q", twin)) {
 		t.Errorf("the twin: %q, %v", warnings, err)
+	}
+	f.mayEnd()
+	if _, _, err := d.PlanLockout(t.Context(), f.app.User, twin); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("set a password of role %q for the second time", twin)) {
+		t.Errorf("an emergency that gives the twin its password: %v", err)
+	}
+	f.exec("ALTER ROLE " + quote(f.admin.User) + " SET credcheck.whitelist = " + quote(twin))
+	from := f.logEnd()
+	if _, _, err := f.open(f.admin).PlanLockout(t.Context(), f.app.User, twin); err != nil || strings.Contains(f.logged(from), "SCRAM-SHA-256$") {
+		t.Errorf("the twin is exempted, and the former role only loses its password: %v", err)
 	}
 	f.setting("rds.accepted_password_auth_method", "md5")
 	if _, _, err := d.PlanTwin(t.Context(), f.app.User, twin, twin); classOf(err) != "refused" || !strings.Contains(err.Error(), "accepts no login with SCRAM") {

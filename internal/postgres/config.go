@@ -64,6 +64,7 @@ type Database struct {
 	mu         sync.Mutex
 	held       *session             // holds the lock; nil without one
 	spare      *session             // without a lock, kept for the next use; nil: there is none
+	spared     time.Time            // when spare was last used
 	lock       string               // the base that held is for
 	controlled map[string]challenge // what was asked of a random password, by the role
 	turnedAway map[string]int       // own logins as a role that were refused since this changed a password

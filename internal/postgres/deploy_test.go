@@ -22,7 +22,7 @@ func TestDeploy(t *testing.T) {
 	if _, err := d.Set(t.Context(), f.fresh()); err != nil {
 		t.Errorf("set: %v", err)
 	}
-	if _, warnings, err := d.PlanLockout(t.Context(), f.app.User); err != nil || len(warnings) > 0 {
+	if _, warnings, err := d.PlanLockout(t.Context(), f.app.User, f.app.User); err != nil || len(warnings) > 0 {
 		t.Errorf("plan of an emergency: %q, %v", warnings, err)
 	}
 	next := f.fresh()
@@ -118,7 +118,7 @@ func (f *fixture) objections(rotator secret.Credential) (says []string) {
 	ctx, role, d := f.Context(), f.app.User, f.open(rotator)
 	defer d.Release()
 	_, planned, err := d.Plan(ctx, role)
-	_, lockout, lockoutErr := d.PlanLockout(ctx, role)
+	_, lockout, lockoutErr := d.PlanLockout(ctx, role, role)
 	sessions, sessionsErr := d.PlanSessions(ctx, role)
 	says = slices.Concat(planned, lockout, sessions)
 	for _, err := range []error{err, lockoutErr, sessionsErr, d.PlanTermination(ctx, role)} {

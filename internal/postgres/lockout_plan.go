@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// PlanLockout is Plan for a role whose password is compromised. The role may be
-// NOLOGIN, and may have no password or another one than the served; Close and
+// PlanLockout is Plan for a role whose password is compromised; next is the role that
+// gets the new one, in place the same. The role may be NOLOGIN, and may have no password or another one than the served; Close and
 // Open are tried too, rolled back, and the right to end the role's sessions is
 // looked up, without ending one. A session of the role that holds it up at that
 // moment is no finding: Close deals with it.
@@ -16,15 +16,18 @@ import (
 // old one, a sentence each: rights, what the role owns or has set, who can act as
 // it. They come from the catalogs that all databases share and from those of the
 // connected database alone.
-func (d *Database) PlanLockout(ctx context.Context, role string) (change string, warnings []string, err error) {
-	return d.plan(ctx, role, "new SCRAM-SHA-256 verifier (%d iterations) for role %q, NOLOGIN until all its sessions are ended", (*session).examineLockout)
+func (d *Database) PlanLockout(ctx context.Context, name, next string) (change string, warnings []string, err error) {
+	return d.plan(ctx, name, "new SCRAM-SHA-256 verifier (%d iterations) for role %q, NOLOGIN until all its sessions are ended",
+		func(s *session, ctx context.Context, r role, f facts) ([]string, error) {
+			return s.examineLockout(ctx, r, f, next)
+		})
 }
 
-func (s *session) examineLockout(ctx context.Context, r role, f facts) (warnings []string, err error) {
+func (s *session) examineLockout(ctx context.Context, r role, f facts, next string) (warnings []string, err error) {
 	if err := s.ownRole(r, f); err != nil {
 		return nil, err
 	}
-	held, err := s.rehearseLockout(ctx, r, f)
+	held, err := s.rehearseLockout(ctx, r, f, next)
 	findings := []error{r.expiry(), err, s.mayEnd(ctx, r, f)}
 	warnings = f.checks.strict(r.name)
 	if held != "" {
@@ -41,14 +44,19 @@ func (s *session) examineLockout(ctx context.Context, r role, f facts) (warnings
 	return append(warnings, left...), errors.Join(append(findings, err)...)
 }
 
-// rehearseLockout tries Close, Open and Set, and rolls them back. PostgreSQL
-// checks the rights before it waits for somebody else's change of the role.
-func (s *session) rehearseLockout(ctx context.Context, r role, f facts) (held string, err error) {
-	if err := f.checks.reuse(r.name, s.db.admin.User); err != nil {
+// rehearseLockout tries Close, Open and Set, or Revoke where the other role gets the
+// new password, and rolls them back. PostgreSQL checks the rights before it waits for
+// somebody else's change of the role.
+func (s *session) rehearseLockout(ctx context.Context, r role, f facts, next string) (held string, err error) {
+	if err := f.checks.reuse(next, s.db.admin.User); err != nil {
 		return "", err
 	}
 	v := throwaway(f.iterations)
-	err = s.try(ctx, r, alterRole(r.name, noLogin, v), alterRole(r.name, withLogin, v), alterRole(r.name, asItIs, v))
+	statements := []string{alterRole(r.name, noLogin, v), alterRole(r.name, withLogin, v), alterRole(r.name, asItIs, v)}
+	if next != r.name {
+		statements = []string{bare(r.name, noLogin)}
+	}
+	err = s.try(ctx, r, statements...)
 	if s.contested(err) {
 		return fmt.Sprintf("somebody is changing role %q at this moment, and may be the one who had its password: the emergency ends the role's sessions", r.name), nil
 	}

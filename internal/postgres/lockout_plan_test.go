@@ -24,7 +24,7 @@ func TestPlanLockout(t *testing.T) {
 		version := f.version()
 		for _, admin := range []secret.Credential{f.admin, f.superuser()} {
 			for _, d := range []*Database{f.open(admin), f.locked(admin)} {
-				change, warnings, err := d.PlanLockout(t.Context(), f.app.User)
+				change, warnings, err := d.PlanLockout(t.Context(), f.app.User, f.app.User)
 				want := fmt.Sprintf("new SCRAM-SHA-256 verifier (4096 iterations) for role %q, NOLOGIN until all its sessions are ended", f.app.User)
 				if change != want || err != nil || len(warnings) > 0 || d.controlled[f.app.User].method != methodSCRAM {
 					t.Errorf("as %s, after %.30s: %q, %q, %v", admin.User, before, change, warnings, err)
@@ -55,7 +55,7 @@ func TestPlanLockoutOfAClosedRole(t *testing.T) {
 	f.exec("ALTER ROLE " + quote(f.app.User) + " NOLOGIN")
 	from, d := f.logEnd(), f.open(f.admin)
 	for range 2 {
-		if _, _, err := d.PlanLockout(t.Context(), f.app.User); err != nil {
+		if _, _, err := d.PlanLockout(t.Context(), f.app.User, f.app.User); err != nil {
 			t.Error(err)
 		}
 	}
@@ -96,7 +96,7 @@ func TestPlanLockoutFindings(t *testing.T) {
 		if c.before != "" {
 			f.exec(c.before)
 		}
-		change, _, err := f.open(c.admin).PlanLockout(t.Context(), c.role)
+		change, _, err := f.open(c.admin).PlanLockout(t.Context(), c.role, c.role)
 		if err == nil || change != "" || strings.Contains(err.Error(), "NOLOGIN, no password opens") {
 			t.Errorf("%s: %q, %v", c.name, change, err)
 			continue
@@ -116,7 +116,7 @@ func TestPlanLockoutWhileTheRoleIsHeld(t *testing.T) {
 	if err := d.held.exec(t.Context(), "SET lock_timeout = '20ms'"); err != nil {
 		t.Fatal(err)
 	}
-	_, warnings, err := d.PlanLockout(t.Context(), f.app.User)
+	_, warnings, err := d.PlanLockout(t.Context(), f.app.User, f.app.User)
 	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "is changing role") {
 		t.Errorf("%q, %v", warnings, err)
 	}
@@ -153,7 +153,7 @@ func TestPlanLockoutNamesWhatRemains(t *testing.T) {
 			t.Fatalf("%s: %v", statement, err)
 		}
 	}
-	_, warnings, err := there.open(f.admin).PlanLockout(t.Context(), f.app.User)
+	_, warnings, err := there.open(f.admin).PlanLockout(t.Context(), f.app.User, f.app.User)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func TestPlanLockoutNamesWhatRemains(t *testing.T) {
 	if strings.Contains(text, "hunter2") || strings.Contains(text, "backup") {
 		t.Error("the warnings say too much")
 	}
-	_, warnings, err = f.open(f.admin).PlanLockout(t.Context(), f.app.User)
+	_, warnings, err = f.open(f.admin).PlanLockout(t.Context(), f.app.User, f.app.User)
 	if text := strings.Join(warnings, "\n"); err != nil || !strings.Contains(text, "was not looked at: "+database) || strings.Contains(text, "way_in") {
 		t.Errorf("from another database: %q, %v", text, err)
 	}
@@ -177,13 +177,13 @@ func TestPlanLockoutNamesWhatRemains(t *testing.T) {
 // keepsJobsToTheirOwners: pg_cron has a policy, behind which no job is to be seen.
 func (f *fixture) keepsJobsToTheirOwners(there *fixture) {
 	there.exec("ALTER TABLE cron.job ENABLE ROW LEVEL SECURITY")
-	_, warnings, err := there.open(f.admin).PlanLockout(f.Context(), f.app.User)
+	_, warnings, err := there.open(f.admin).PlanLockout(f.Context(), f.app.User, f.app.User)
 	if text := strings.Join(warnings, "\n"); err != nil || !strings.Contains(text, "not known, a superuser sees them in cron.job") {
 		f.Errorf("%q, %v", text, err)
 	}
 	there.exec("REVOKE ALL ON cron.job FROM PUBLIC")
 	there.exec("ALTER TABLE cron.job DISABLE ROW LEVEL SECURITY")
-	_, warnings, err = there.open(f.admin).PlanLockout(f.Context(), f.app.User)
+	_, warnings, err = there.open(f.admin).PlanLockout(f.Context(), f.app.User, f.app.User)
 	if text := strings.Join(warnings, "\n"); err != nil || !strings.Contains(text, "not known, it may not be looked at (SQLSTATE 42501)") {
 		f.Errorf("%q, %v", text, err)
 	}
@@ -208,7 +208,7 @@ func (f *fixture) in(database string) *fixture {
 func TestPlanLockoutOfAPowerfulRole(t *testing.T) {
 	f := newFixture(t)
 	f.exec("ALTER ROLE " + quote(f.app.User) + " SUPERUSER REPLICATION")
-	_, warnings, err := f.open(f.superuser()).PlanLockout(t.Context(), f.app.User)
+	_, warnings, err := f.open(f.superuser()).PlanLockout(t.Context(), f.app.User, f.app.User)
 	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "is SUPERUSER, REPLICATION") {
 		t.Errorf("%q, %v", warnings, err)
 	}

@@ -261,7 +261,7 @@ func TestCloseBesideAPreparedTransaction(t *testing.T) {
 	if classOf(err) == "lost" || !strings.Contains(hintsOf(err), "ROLLBACK PREPARED '"+gid+"'; in database postgres") {
 		t.Errorf("%v, hint %q", err, hintsOf(err))
 	}
-	_, warnings, err := d.PlanLockout(t.Context(), f.app.User)
+	_, warnings, err := d.PlanLockout(t.Context(), f.app.User, f.app.User)
 	if text := strings.Join(warnings, " "); err != nil || !strings.Contains(text, "has prepared transactions, which can be committed later: '"+gid+"' in postgres") {
 		t.Errorf("%q, %v", text, err)
 	}

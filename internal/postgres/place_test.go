@@ -143,6 +143,32 @@ func TestClearTextIsForTheServerOnly(t *testing.T) {
 	}
 }
 
+// TestProvenPlaces: where the password may be told in clear text.
+func TestProvenPlaces(t *testing.T) {
+	_, ca := greeter(t, 'S')
+	for _, c := range []struct {
+		config Config
+		proven bool
+	}{
+		{Config{URL: secret.New("postgres://u@db.example.com")}, true},
+		{Config{URL: secret.New("postgres://u@db.example.com?sslmode=verify-ca"), CA: ca}, true},
+		{Config{URL: secret.New("postgres://u@db.example.com?sslmode=require"), CA: ca}, true},
+		{Config{URL: secret.New("postgres://u@db.example.com?sslmode=require")}, false},
+		{Config{URL: secret.New("postgres://u@db.example.com?sslmode=prefer"), CA: ca}, false},
+		{Config{URL: secret.New("postgres://u@/?host=/run/postgresql")}, true},
+		{Config{Tunnel: true}, true},
+	} {
+		c.config.Keep = secret.New
+		d, err := Open(c.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.place.proven != c.proven {
+			t.Errorf("%s: proven %t", c.config.URL.Reveal(), d.place.proven)
+		}
+	}
+}
+
 // overheard notices whether the password is sent.
 type overheard struct {
 	net.Conn

@@ -293,9 +293,11 @@ func TestPlanTriesTheWayBack(t *testing.T) {
 		plan func(context.Context, string) (string, []string, error)
 		want []string
 	}{
-		"planned":   {d.Plan, []string{change(asItIs, some), change(asItIs, stored), "^ROLLBACK"}},
-		"former":    {d.PlanFormer, []string{"^" + regexp.QuoteMeta(bare(f.app.User, asItIs)) + "$", "^ROLLBACK"}},
-		"emergency": {d.PlanLockout, []string{change(noLogin, some), change(withLogin, some), change(asItIs, some), "^ROLLBACK"}},
+		"planned": {d.Plan, []string{change(asItIs, some), change(asItIs, stored), "^ROLLBACK"}},
+		"former":  {d.PlanFormer, []string{"^" + regexp.QuoteMeta(bare(f.app.User, asItIs)) + "$", "^ROLLBACK"}},
+		"emergency": {func(ctx context.Context, name string) (string, []string, error) {
+			return d.PlanLockout(ctx, name, name)
+		}, []string{change(noLogin, some), change(withLogin, some), change(asItIs, some), "^ROLLBACK"}},
 	} {
 		got := tried(c.plan)
 		if !slices.EqualFunc(got, c.want, func(statement, want string) bool { return regexp.MustCompile(want).MatchString(statement) }) {

@@ -55,6 +55,7 @@ func (d *Database) administer(ctx context.Context) (*pgx.Conn, error) {
 	conn, err := d.connect(ctx, d.admin, w)
 	switch {
 	case err == nil:
+		conn.PgConn().Frontend().Untrace()
 		return conn, nil
 	case hasCode(err, codeProtocol): // a pooler that lets a client set nothing
 		return nil, pooled()
@@ -126,16 +127,20 @@ func (d *Database) with(ctx context.Context, use func(*session) error) error {
 	if err != nil {
 		return err
 	}
-	d.spare = s
+	defer func() { d.spare, d.spared = s, time.Now() }()
 	return use(s)
 }
 
-// unlocked takes the session that is spare, or opens one.
+// unlocked takes the session that is spare, or opens one: nobody keeps a spare one awake.
 func (d *Database) unlocked(ctx context.Context) (*session, error) {
 	s := d.spare
 	d.spare = nil
-	if s != nil && !s.isLost() {
+	switch {
+	case s == nil:
+	case !s.isLost() && time.Since(d.spared) < keepAwake:
 		return s, nil
+	default:
+		s.close()
 	}
 	return d.open(ctx)
 }

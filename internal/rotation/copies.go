@@ -17,7 +17,7 @@ func (r *run) copyAll(copies []Copy, w way) action {
 		touched := r.touched(copies, w)
 		var errs []error
 		for _, target := range touched {
-			err := r.putHeld(ctx, target, w)
+			err := r.put(ctx, target, w)
 			r.report(Target{Kind: "copy", Name: target.String(), Err: err})
 			errs = append(errs, err)
 		}
@@ -34,24 +34,9 @@ func writes(written, left int) string {
 	return text
 }
 
-// putHeld writes a copy while this run holds the lock. Whoever has written it
-// meanwhile may be the run that took over: the lock is asked again before another
-// attempt.
-func (r *run) putHeld(ctx context.Context, target Copy, w way) (err error) {
-	for range attempts {
-		if err = r.lockHeld(ctx); err != nil {
-			return err
-		}
-		if err = r.put(ctx, target, w); err == nil || ClassOf(err) != Conflict {
-			return err
-		}
-	}
-	return err
-}
-
 // put writes a copy. Only a refusal is certain to have changed nothing.
 func (r *run) put(ctx context.Context, target Copy, w way) error {
-	err := target.Set(ctx, w.credential)
+	err := target.Set(ctx, w.credential, r.lockHeld)
 	if !w.back && (err == nil || ClassOf(err) != Refused) {
 		r.mu.Lock()
 		defer r.mu.Unlock()

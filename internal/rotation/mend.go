@@ -81,7 +81,7 @@ func (r *run) still(ctx context.Context, target Copy, w way) error {
 		return err
 	}
 	r.warn(fmt.Sprintf("%s was overwritten by somebody else meanwhile, and written again", target))
-	if err := r.putHeld(ctx, target, w); err != nil {
+	if err := r.put(ctx, target, w); err != nil {
 		return err
 	}
 	return r.arrived(ctx, target, w.credential)

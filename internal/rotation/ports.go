@@ -44,11 +44,11 @@ type Database interface {
 // Lockout locks a role out while its compromised password is exchanged, and
 // takes the lock from a run that holds it.
 type Lockout interface {
-	// PlanLockout is Database.Plan for a role whose password is compromised: it
-	// may be NOLOGIN already, and closing it and ending its sessions must be
-	// permitted too. The warnings name what a new password does not take away
-	// from whoever had the old one.
-	PlanLockout(ctx context.Context, role string) (change string, warnings []string, err error)
+	// PlanLockout is Database.Plan for a role whose password is compromised; next,
+	// in place the same role, gets the new one. It may be NOLOGIN already, and
+	// closing it and ending its sessions must be permitted too. The warnings name
+	// what a new password does not take away from whoever had the old one.
+	PlanLockout(ctx context.Context, role, next string) (change string, warnings []string, err error)
 	// Break ends the session of the run that holds the lock on base, and those of
 	// compromised roles that hold it or wait for it, and returns when they are gone.
 	// It does nothing where nobody holds the lock. Class Refused: who holds it may
@@ -125,9 +125,10 @@ type Copy interface {
 	fmt.Stringer
 	// Plan finds out whether Set will work for c, and changes nothing.
 	Plan(ctx context.Context, c secret.Credential) (change string, warnings []string, err error)
-	// Set makes the copy hold c; writing the same again is harmless. Class
-	// Refused only where nothing was written.
-	Set(ctx context.Context, c secret.Credential) error
+	// Set makes the copy hold c; writing the same again is harmless. It asks held
+	// right before it writes, after all that it reads and waits for, and ends with
+	// its error. Class Refused only where nothing was written.
+	Set(ctx context.Context, c secret.Credential, held func(context.Context) error) error
 	// Verify proves that the last Set arrived, and returns when the store says
 	// that it was updated (zero where it keeps no such time).
 	Verify(ctx context.Context, c secret.Credential) (updatedAt time.Time, err error)

@@ -154,7 +154,7 @@ func (w *world) change(c secret.Credential) {
 
 type lockoutPort struct{ p *process }
 
-func (l lockoutPort) PlanLockout(ctx context.Context, name string) (string, []string, error) {
+func (l lockoutPort) PlanLockout(ctx context.Context, name, _ string) (string, []string, error) {
 	return "new verifier", []string{"it owns a function"}, l.p.call(ctx, "Lockout.PlanLockout", func() error { return nil })
 }
 
@@ -327,7 +327,10 @@ func (c copyPort) Plan(ctx context.Context, _ secret.Credential) (string, []stri
 	return "update", nil, c.p.call(ctx, "Plan "+c.name, func() error { return nil })
 }
 
-func (c copyPort) Set(ctx context.Context, cred secret.Credential) error {
+func (c copyPort) Set(ctx context.Context, cred secret.Credential, held func(context.Context) error) error {
+	if err := held(ctx); err != nil {
+		return err
+	}
 	return c.p.call(ctx, c.name+".Set", func() error {
 		c.p.wrote[c.name] = c.p.w.tick()
 		c.p.w.copies[c.name] = copied{cred.User, cred.Password.Reveal(), c.p.wrote[c.name]}

@@ -133,7 +133,11 @@ func (r *run) planDatabase(ctx context.Context, role string) (change string, war
 	if !r.emergency() && (r.state.Phase == Idle || r.state.Mode == Planned) {
 		return r.Database.Plan(ctx, role)
 	}
-	change, lingering, err := r.Lockout.PlanLockout(ctx, role)
+	next := r.target()
+	if r.unfinished() && !r.supersedes() {
+		next = r.state.Pending.User
+	}
+	change, lingering, err := r.Lockout.PlanLockout(ctx, role, next)
 	r.linger(lingering)
 	return change, nil, err
 }
@@ -264,7 +268,7 @@ func copyQuestion(step string, target Copy, next secret.Credential) question {
 // unread is a failure to read what a rotation begins with, together with what
 // speaks against it elsewhere.
 func (r *run) unread(ctx context.Context, cause error) error {
-	if !r.alone(ctx, cause) {
+	if !r.asksOthers(ctx, cause) {
 		return cause
 	}
 	return r.accompany(cause, nil, r.ask(ctx, r.remoteQuestions(secret.Credential{User: r.Role, Password: r.Generate()})))
@@ -273,7 +277,7 @@ func (r *run) unread(ctx context.Context, cause error) error {
 // unlocked is the same where the database could not be asked for the lock. The
 // run ends with it: nothing is decided on the answers.
 func (r *run) unlocked(ctx context.Context, cause error, served secret.Snapshot) error {
-	if !r.alone(ctx, cause) {
+	if !r.asksOthers(ctx, cause) {
 		return cause
 	}
 	r.served, r.fresh = served, r.Generate()
@@ -286,9 +290,9 @@ func (r *run) unlocked(ctx context.Context, cause error, served secret.Snapshot)
 	return r.accompany(cause, r.Undiscovered, r.ask(ctx, r.placeQuestions()))
 }
 
-// alone tells whether the other targets are asked although the run ends with cause:
+// asksOthers tells whether the other targets are asked although the run ends with cause:
 // a user with several mistakes hears of all at once.
-func (r *run) alone(ctx context.Context, cause error) bool {
+func (r *run) asksOthers(ctx context.Context, cause error) bool {
 	class := ClassOf(cause)
 	begins := r.command == rotate && !r.unfinished() && r.claimed == 0 && r.because == nil
 	return begins && class != Lost && class != Conflict && ctx.Err() == nil

@@ -180,7 +180,7 @@ func (b *Bench) copied() store {
 			if err != nil {
 				return err
 			}
-			return copied.Set(ctx, secret.Credential{User: b.Name, Password: secret.New(password)})
+			return copied.Set(ctx, secret.Credential{User: b.Name, Password: secret.New(password)}, func(context.Context) error { return nil })
 		},
 		holds: func(password string) (bool, error) {
 			held, ok := b.GitHub.Secret(fixture.Repository, fixture.GitHubName)

@@ -2,6 +2,7 @@ package rotationtest
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/pgrotate/pgrotate/internal/rotation"
@@ -32,6 +33,7 @@ func TestCopy(t *testing.T, with func(t *testing.T, check func(*testing.T, Copy)
 		{"SetTwiceIsHarmless", copyTwice},
 		{"SetGoesThereAndBack", copyBack},
 		{"StopsWhenTold", copyStops},
+		{"StopsWithoutTheLock", copyLost},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			with(t, func(t *testing.T, place Copy) {
@@ -42,12 +44,15 @@ func TestCopy(t *testing.T, with func(t *testing.T, check func(*testing.T, Copy)
 	}
 }
 
+// held is a lock that nobody takes away.
+func held(context.Context) error { return nil }
+
 // bring does what a run does: plan, write, prove.
 func (c Copy) bring(t *testing.T, cred secret.Credential) {
 	t.Helper()
 	_, _, err := c.Copy.Plan(t.Context(), cred)
 	must(t, err, "plan")
-	must(t, c.Copy.Set(t.Context(), cred), "write")
+	must(t, c.Copy.Set(t.Context(), cred, held), "write")
 	_, err = c.Copy.Verify(t.Context(), cred)
 	must(t, err, "prove that it arrived")
 	if !c.Held().Equal(c.Want(cred)) {
@@ -80,17 +85,29 @@ func copyTwice(t *testing.T, c Copy) {
 // copyBack also is the way of a run that resumes: it writes without a plan.
 func copyBack(t *testing.T, c Copy) {
 	c.bring(t, c.First)
-	must(t, c.Copy.Set(t.Context(), c.Second), "write the second")
+	must(t, c.Copy.Set(t.Context(), c.Second, held), "write the second")
 	_, err := c.Copy.Verify(t.Context(), c.Second)
 	must(t, err, "prove that the second arrived")
 	c.bring(t, c.First)
+}
+
+// copyLost: the lock is gone when all is read and waited for.
+func copyLost(t *testing.T, c Copy) {
+	c.bring(t, c.First)
+	gone := errors.New("the lock is gone")
+	if err := c.Copy.Set(t.Context(), c.Second, func(context.Context) error { return gone }); !errors.Is(err, gone) {
+		t.Errorf("write without the lock: %v", err)
+	}
+	if !c.Held().Equal(c.Want(c.First)) {
+		t.Error("a write was sent without the lock")
+	}
 }
 
 func copyStops(t *testing.T, c Copy) {
 	c.bring(t, c.First)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	wantClass(t, c.Copy.Set(ctx, c.Second), rotation.Unavailable, "write after being told to stop", c.Second.Password)
+	wantClass(t, c.Copy.Set(ctx, c.Second, held), rotation.Unavailable, "write after being told to stop", c.Second.Password)
 	if !c.Held().Equal(c.Want(c.First)) {
 		t.Error("a write was sent after the run was told to stop")
 	}

@@ -54,7 +54,7 @@ func TestLockout(t *testing.T, factory func(*testing.T) Lockout) {
 func lockoutPlan(t *testing.T, l Lockout) {
 	before := l.storedLocked(t)
 	alive := l.Session(l.Current)
-	change, _, err := l.Lockout.PlanLockout(t.Context(), l.Role)
+	change, _, err := l.Lockout.PlanLockout(t.Context(), l.Role, l.Role)
 	must(t, err, "plan")
 	if change == "" {
 		t.Error("the plan does not say what would change")
@@ -66,14 +66,14 @@ func lockoutPlan(t *testing.T, l Lockout) {
 }
 
 func lockoutMissingRole(t *testing.T, l Lockout) {
-	_, _, err := l.Lockout.PlanLockout(t.Context(), l.Role+"_that_is_not_there")
+	_, _, err := l.Lockout.PlanLockout(t.Context(), l.Role+"_that_is_not_there", l.Role)
 	wantClass(t, err, rotation.Refused, "plan for a missing role", l.Current.Password)
 }
 
 // lockoutPlanClosed: an emergency that was killed in the middle left this.
 func lockoutPlanClosed(t *testing.T, l Lockout) {
 	next := l.closed(t, "Password1ForTheLockout")
-	_, _, err := l.Lockout.PlanLockout(t.Context(), l.Role)
+	_, _, err := l.Lockout.PlanLockout(t.Context(), l.Role, l.Role)
 	must(t, err, "plan for a role that is closed")
 	l.wantVerdict(t, next, secret.Closed, "the new password after the plan")
 }
