@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
@@ -213,7 +214,11 @@ func TestCopyOverwritten(t *testing.T) {
 	if err != nil || written.IsZero() {
 		t.Fatalf("verify: %v, %v", written, err)
 	}
-	mergePatch(t, there, copyName, `{"metadata":{"labels":{"x":"y"}},"data":{"region":"dXM="}}`)
+	somebody := there.secrets()
+	_, err = somebody.call(t.Context(), somebody.rest.Patch(types.MergePatchType).Name(copyName).Param("fieldManager", "somebody").Body([]byte(`{"metadata":{"labels":{"x":"y"}},"data":{"region":"dXM="}}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if at, err := c.Updated(t.Context()); err != nil || !at.Equal(written) {
 		t.Errorf("a foreign key moved the time from %v to %v, %v", written, at, err)
 	}

@@ -31,7 +31,7 @@ func ofPod(o *corev1.Pod) (pod, string) {
 		ended: o.Status.Phase == corev1.PodFailed || o.Status.Phase == corev1.PodSucceeded, container: defaultContainer(o)}
 	p.reason = waitsFor(o)
 	for _, status := range slices.Concat(o.Status.InitContainerStatuses, o.Status.ContainerStatuses) {
-		if w := status.State.Waiting; w != nil && hopeless(w.Reason) && p.trouble == "" {
+		if w := status.State.Waiting; w != nil && hopeless(w) && p.trouble == "" {
 			p.trouble = strings.TrimSuffix(fmt.Sprintf("container %q: %s: %s", status.Name, w.Reason, oneLine(w.Message)), ": ")
 			p.crashed, p.container = w.Reason == "CrashLoopBackOff", status.Name
 		}
@@ -82,10 +82,14 @@ func ownerOf(o *corev1.Pod) string {
 	return word + "/" + owner.Name
 }
 
-// hopeless are the reasons of a waiting container that waiting does not mend.
-func hopeless(reason string) bool {
-	switch reason {
-	case "CrashLoopBackOff", "CreateContainerConfigError", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "RunContainerError":
+// hopeless tells whether a container waits for a reason that waiting does not mend.
+// A kubelet that has not heard of a Secret yet tries again: it says so by the same
+// reason as of one that is not there.
+func hopeless(w *corev1.ContainerStateWaiting) bool {
+	switch w.Reason {
+	case "CreateContainerConfigError":
+		return !strings.Contains(w.Message, "cache: timed out waiting for the condition")
+	case "CrashLoopBackOff", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "RunContainerError":
 		return true
 	}
 	return false

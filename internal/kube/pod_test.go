@@ -93,8 +93,14 @@ func TestHopelessReasons(t *testing.T) {
 		"CrashLoopBackOff": true, "CreateContainerConfigError": true, "ImagePullBackOff": true, "InvalidImageName": true, "RunContainerError": true,
 		"ErrImageNeverPull": true, "ContainerCreating": false, "PodInitializing": false, "ErrImagePull": false,
 	} {
-		if hopeless(reason) != want {
+		if hopeless(&corev1.ContainerStateWaiting{Reason: reason}) != want {
 			t.Errorf("hopeless(%q) = %v", reason, !want)
+		}
+	}
+	for message, want := range map[string]bool{`secret "absent" not found`: true, "failed to sync secret cache: timed out waiting for the condition": false,
+		"failed to sync configmap cache: timed out waiting for the condition": false} {
+		if hopeless(&corev1.ContainerStateWaiting{Reason: "CreateContainerConfigError", Message: message}) != want {
+			t.Errorf("%s: hopeless %v", message, !want)
 		}
 	}
 }

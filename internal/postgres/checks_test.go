@@ -168,7 +168,7 @@ func TestTurnsSetNoPasswordTwice(t *testing.T) {
 		t.Errorf("the twin is exempted, and the former role only loses its password: %v", err)
 	}
 	f.setting("rds.accepted_password_auth_method", "md5")
-	if _, _, err := d.PlanTwin(t.Context(), f.app.User, twin, twin); classOf(err) != "refused" || !strings.Contains(err.Error(), "accepts no login with SCRAM") {
+	if _, _, err := f.open(f.admin).PlanTwin(t.Context(), f.app.User, twin, twin); classOf(err) != "refused" || !strings.Contains(err.Error(), "accepts no login with SCRAM") {
 		t.Errorf("the twin where only md5 opens a door: %v", err)
 	}
 }
