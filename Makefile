@@ -25,7 +25,7 @@ test-alone:
 	PGROTATE_LAB= go test -race -shuffle=on -timeout 30m $$(go list ./... | grep -v /model$$)
 	go test -shuffle=on -timeout 30m ./internal/rotation/model -args -explore=usual
 	go test -timeout 30m -run EveryFault ./internal/rotation -args -pairs=sample
-	go test -count=1 -v -timeout 30m ./internal/rotation/mutants -args -every=40
+	go test -count=1 -v -timeout 30m ./internal/rotation/mutants -args -every=80
 
 # The tests against real servers, with a lab that runs: those of the platform first,
 # the others while it rests. One package after the other: pods that get no processor
