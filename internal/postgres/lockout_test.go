@@ -352,11 +352,12 @@ func TestExpelFindsALoginThatIsDrawnOut(t *testing.T) {
 	f := newFixture(t)
 	f.mayEnd()
 	name := f.newDatabase()
-	answer := make(chan error, 1)
+	answer, expelled := make(chan error, 1), make(chan bool)
 	own := f.fresh()
 	go func() {
 		conn, err := f.client(f.app, func(c *pgx.ConnConfig) { c.Database, c.RuntimeParams["options"] = name, "-c post_auth_delay=600" })
-		if err == nil { // the signal to end cuts the delay short
+		if err == nil { // a signal cuts the delay short, also one that other tests have sent to all by CREATE DATABASE
+			<-expelled
 			_, err = conn.Exec(f.Context(), alterRole(own.User, asItIs, own.Verifier))
 		}
 		answer <- err
@@ -367,11 +368,13 @@ func TestExpelFindsALoginThatIsDrawnOut(t *testing.T) {
 	if _, err := d.Close(t.Context(), next); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Expel(t.Context(), f.app.User); err != nil {
+	_, err := d.Expel(t.Context(), f.app.User)
+	close(expelled)
+	if err != nil {
 		t.Fatal(err)
 	}
 	var there bool
-	err := f.super.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.objid WHERE l.classid = 'pg_database'::regclass AND datname = $1)", name).Scan(&there)
+	err = f.super.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.objid WHERE l.classid = 'pg_database'::regclass AND datname = $1)", name).Scan(&there)
 	if err != nil || there {
 		t.Errorf("it is logging in still: %v", err)
 	}
