@@ -36,7 +36,7 @@ func (s *suite) term(t *testing.T) {
 	t.Parallel()
 	planned, alarm := modes()[0], modes()[2]
 	t.Run(planned.name, func(t *testing.T) { s.cancelledAt(t, planned, 4) })
-	t.Run(alarm.name, func(t *testing.T) { s.cancelledAt(t, alarm, 2) })
+	t.Run(alarm.name, func(t *testing.T) { s.cancelledAt(t, alarm, 3) })
 }
 
 // cancelledAt tells n of the rotations of a mode to end, or all.
