@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/pgrotate/pgrotate/lab/boot"
 	"github.com/pgrotate/pgrotate/lab/debian"
@@ -161,13 +160,7 @@ func (l *lab) services() platform.Platform {
 	if l.cluster == "" {
 		return p
 	}
-	p.Client = func() (*kubernetes.Clientset, error) {
-		config, err := clientcmd.BuildConfigFromFlags("", l.cluster)
-		if err != nil {
-			return nil, fmt.Errorf("read KUBECONFIG: %w", err)
-		}
-		return kubernetes.NewForConfig(config)
-	}
+	p.Client = func() (*kubernetes.Clientset, error) { return platform.Connect(l.cluster) }
 	return p
 }
 

@@ -231,7 +231,10 @@ func serverAddress(ctx context.Context, d *postgres.Database) (address string, e
 		if err == nil || rotation.ClassOf(err) != rotation.Unavailable || ctx.Err() != nil || time.Since(began) > 3*time.Second {
 			return address, err
 		}
-		time.Sleep(time.Second)
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
 	}
 }
 

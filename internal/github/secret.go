@@ -134,11 +134,11 @@ func answered(err error, status int) bool {
 	return errors.As(err, &answer) && answer.Response.StatusCode == status
 }
 
-// Set seals what the secret holds of c and writes it, if held says so after all
-// that has to be waited for; the same again is harmless. Who may use an organization's secret is read just before and sent
-// back unchanged. Where GitHub has changed the public key meanwhile, the new one is
-// fetched once. Class refused: nothing was written, neither by an attempt before
-// the one that was refused.
+// Set seals what the secret holds of c and writes it, unless held returns an error
+// after all that has to be waited for; the same again is harmless. Who may use an
+// organization's secret is read just before and sent back unchanged. Where GitHub
+// has changed the public key meanwhile, the new one is fetched once. Class refused:
+// nothing was written, neither by an attempt before the one that was refused.
 func (s *Secret) Set(ctx context.Context, c secret.Credential, held func(context.Context) error) error {
 	value, err := s.value(c)
 	if err != nil {

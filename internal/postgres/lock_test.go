@@ -222,6 +222,37 @@ func TestSessionSettings(t *testing.T) {
 	}
 }
 
+// TestSpareSession: the session that is kept for the lock is not used when it may have
+// been dropped on the way meanwhile, nor when it is known to be lost.
+func TestSpareSession(t *testing.T) {
+	f := newFixture(t)
+	d := f.open(f.admin)
+	use := func() (uint32, error) {
+		_, err := d.ServerAddress(t.Context())
+		return d.spare.conn.PgConn().PID(), err
+	}
+	first, err := use()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := use(); err != nil || again != first {
+		t.Errorf("the session %d was not kept but %d opened: %v", first, again, err)
+	}
+	d.spared = time.Now().Add(-keepAwake)
+	second, err := use()
+	if err != nil || second == first {
+		t.Errorf("nobody has kept the session awake, and it is used: %v", err)
+	}
+	f.terminate()
+	if _, err := use(); err == nil {
+		t.Error("a session that was ended answers")
+	}
+	f.acquire(d)
+	if d.spare != nil || d.held.conn.PgConn().PID() == second {
+		t.Error("the lock is held by a session that was lost, or a spare one is left beside it")
+	}
+}
+
 func TestLostSession(t *testing.T) {
 	f := newFixture(t)
 	d := f.locked(f.admin)

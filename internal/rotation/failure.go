@@ -1,11 +1,5 @@
 package rotation
 
-import (
-	"errors"
-	"fmt"
-	"slices"
-)
-
 // Class says what kind of failure an error is; it decides what the run does.
 // Targets report it by a method `Class() string` on their error type.
 type Class string
@@ -62,35 +56,6 @@ func unwrap(err error) []error {
 		return []error{e.Unwrap()}
 	}
 	return nil
-}
-
-// apart returns the errors that joined ones were made of, but for those that say
-// what one before them has said: who cannot be reached is asked more than once.
-func apart(errs ...error) (all []error) {
-	var texts []string
-	for _, err := range errs {
-		for _, part := range parts(err) {
-			if text := part.Error(); !slices.Contains(texts, text) {
-				all, texts = append(all, part), append(texts, text)
-			}
-		}
-	}
-	return all
-}
-
-// parts takes apart what errors.Join has joined, and nothing else.
-func parts(err error) (all []error) {
-	many, ok := err.(interface{ Unwrap() []error })
-	switch {
-	case err == nil:
-		return nil
-	case !ok || fmt.Sprint(errors.Join(many.Unwrap()...)) != err.Error(): // one that is a sentence of its own
-		return []error{err}
-	}
-	for _, inner := range many.Unwrap() {
-		all = append(all, parts(inner)...)
-	}
-	return all
 }
 
 // Hints returns the remedies that err and the errors inside it know, in order.

@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/pgrotate/pgrotate/internal/labtest"
 	"github.com/pgrotate/pgrotate/lab/platform"
@@ -39,13 +38,9 @@ func (o observation) gap() time.Duration {
 
 // observe looks at the platform until end is called.
 func observe(ctx context.Context, lab labtest.Lab) (end func() observation, err error) {
-	config, err := clientcmd.BuildConfigFromFlags("", lab.Kubeconfig)
+	client, err := platform.Connect(lab.Kubeconfig)
 	if err != nil {
-		return nil, fmt.Errorf("read the kubeconfig: %w", err)
-	}
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return nil, fmt.Errorf("connect to the cluster: %w", err)
+		return nil, err
 	}
 	changed, err := watchRole(ctx, lab.PostgresURL)
 	if err != nil {

@@ -14,7 +14,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/pgrotate/pgrotate/internal/github/githubtest"
 	"github.com/pgrotate/pgrotate/internal/labtest"
@@ -39,13 +38,9 @@ type sight struct {
 }
 
 func newWitness(lab labtest.Lab) (*witness, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", lab.Kubeconfig)
+	cluster, err := platform.Connect(lab.Kubeconfig)
 	if err != nil {
-		return nil, fmt.Errorf("read the kubeconfig: %w", err)
-	}
-	cluster, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return nil, fmt.Errorf("connect to the cluster: %w", err)
+		return nil, err
 	}
 	return &witness{lab: lab, cluster: cluster}, nil
 }
