@@ -132,6 +132,10 @@ func (m Machine) stops(s state, i int, refused bool) []edge {
 	case refused && !verdict:
 		return out
 	}
+	if m.closesAnyway(&p) {
+		s.runs[i].stuck, s.runs[i].at = true, verify
+		return []edge{other(s, "closes the other role all the same")}
+	}
 	if p.journal.emergency && m.Mistake != EmergencyKeepsOld || p.journal.previous.password == 0 {
 		return out
 	}
@@ -146,6 +150,12 @@ func (m Machine) stops(s state, i int, refused bool) []edge {
 		out = append(out, other(s, "turns back"))
 	}
 	return out
+}
+
+// closesAnyway: what an emergency replaced does not stay open because GitHub or a
+// rollout failed. What is served is proven first.
+func (m Machine) closesAnyway(p *process) bool {
+	return p.journal.emergency && m.Alternate && !p.stuck && p.at >= remote && p.at <= verify && m.Mistake != StuckOpen
 }
 
 // mayRevert: the Secret cannot be written, nor the way back be decided, and it is

@@ -51,6 +51,7 @@ func (s *state) tampered() bool {
 // safe: what an emergency was made for stays out.
 func (m Machine) safe(s *state, bad *violations) {
 	j := &s.journal
+	bad.note(s.exposed, "I3 a compromised password works when an emergency ends that GitHub or a rollout has failed")
 	kept := j.previous.password != 0 || j.phase == idle && j.superseded != [2]cred{}
 	bad.note(j.emergency && kept, "I3 the journal keeps a credential that an emergency replaced")
 	for role, password := range s.db.accepted {

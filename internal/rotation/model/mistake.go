@@ -49,6 +49,7 @@ const (
 	ClosedIsYes
 	NoRevoke
 	RevokeEarly
+	StuckOpen
 	InPlaceKeepsFormer
 	TargetOpen
 

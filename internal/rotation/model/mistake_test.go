@@ -53,6 +53,7 @@ func seeds() []seed {
 		{ClosedIsYes, "a role that is closed passes for one that logs in", "an attacker", "I2"},
 		{NoRevoke, "an emergency leaves the replaced role its password", "rotations", "I3 a compromised password works after"},
 		{RevokeEarly, "an emergency closes the replaced role before the new one is served", "rotations", "I2 the served credential does not log in"},
+		{StuckOpen, "an emergency that GitHub refuses leaves the replaced role open", "rotations", "I3 a compromised password works when"},
 		{InPlaceKeepsFormer, "an emergency in place leaves the other role its password", "strategy switched", "I3 a password works"},
 		{TargetOpen, "an emergency does not lock out the role that it switches to", "an attacker", "I3 the attacker is in"},
 

@@ -67,6 +67,8 @@ func (c call) afterForward() step {
 		return either(p.journal.phase == idle, retireSaved, remote)
 	case at == verify && emergency && c.Alternate && !c.leavesFormer():
 		return revoke
+	case at == expelFormer && p.stuck:
+		return failed
 	case at == verify, at == expelFormer:
 		return commit
 	}
@@ -166,6 +168,7 @@ func (m Machine) end(s *state, i int) {
 		s.holder = -1
 	}
 	at := s.runs[i].at
+	s.exposed = s.exposed || at == failed && m.exposes(s, i)
 	s.runs[i] = process{at: at}
 	if at != done {
 		return
@@ -176,4 +179,20 @@ func (m Machine) end(s *state, i int) {
 	case Rollback:
 		s.undone = true
 	}
+}
+
+// exposes tells whether an emergency ends with a compromised password that still
+// works, though nothing but GitHub or a rollout has failed.
+func (m Machine) exposes(s *state, i int) bool {
+	spent := s.spent
+	spent.Failures = 0
+	if m.Runs[i].Command != Emergency || spent != (Budget{}) {
+		return false
+	}
+	for role, password := range s.db.accepted {
+		if password != stolen && s.compromised&(1<<password) != 0 && s.db.works(cred{int8(role), password}) {
+			return true
+		}
+	}
+	return false
 }

@@ -75,6 +75,7 @@ type process struct {
 	wrote   bool  // it has written the pending credential into the Secret
 	put     bool  // nobody has written GitHub since it did
 	intact  bool  // it has begun the rotation, and GitHub has taken nothing of it, for sure
+	stuck   bool  // GitHub or a rollout has failed: it closes what an emergency replaced, and gives up
 }
 
 // note is how the journal was before the lock was awaited.
@@ -120,6 +121,7 @@ type state struct {
 	dropped     bool    // a rotation has ended without a target that it recorded
 	behind      bool    // a way back has left alone what its rotation had brought to GitHub
 	undone      bool    // a rollback has ended well
+	exposed     bool    // an emergency that nothing but GitHub or a rollout failed has left a compromised password working
 }
 
 // start is the world after a planned rotation: password 2 is served and 1 is
