@@ -16,6 +16,7 @@ func alternateCases() map[string]rotation.Result {
 		"alternate-retired":     alternateRetiredCase(),
 		"alternate-planned":     alternatePlannedCase(),
 		"alternate-emergency":   alternateEmergencyCase(),
+		"alternate-closed":      alternateClosedCase(),
 		"alternate-undone":      alternateUndoneCase(),
 	}
 }
@@ -71,6 +72,16 @@ func alternateEmergencyCase() rotation.Result {
 	res.Status, res.Mode, res.FailedStep, res.Err = rotation.StatusUnfinished, rotation.Emergency, "revoke", err
 	res.RetireAt, res.Reason = time.Time{}, "the password stood in a public build log"
 	res.Steps[12] = broke("revoke", 10000, err)
+	return res
+}
+
+// alternateClosedCase has closed the compromised role although GitHub refused.
+func alternateClosedCase() rotation.Result {
+	err := errors.New(`write GitHub secret acme/shop@production DATABASE_URL: 403 Resource not accessible by personal access token`)
+	res := alternateEmergencyCase()
+	res.FailedStep, res.Err, res.FormerRole = "GitHub", err, ""
+	res.Steps = append(res.Steps[:9], broke("GitHub", 61200, err), done("restart", 62000, "2 workloads restarted"), done("revoke", 310, `role "alfred_user" is closed, 6 sessions were ended`))
+	res.Copies = []rotation.Target{gitHubCopy("acme/shop DATABASE_PASSWORD", altered.Add(time.Second), nil), gitHubCopy("acme/shop@production DATABASE_URL", time.Time{}, err)}
 	return res
 }
 

@@ -47,17 +47,17 @@ func emergencyUnfinished(res rotation.Result) ending {
 }
 
 // switching is unfinished where roles alternate: the compromised one goes on
-// logging in until the other one is in use.
+// logging in until the restart.
 func (end ending) switching(res rotation.Result) ending {
 	switch revoke, tried := stepOf(res, "revoke"); {
 	case tried && revoke.Err == nil:
 		end.title += ", password shut out"
-		end.meaning = "The compromised password is shut out: its role is closed, and the other role is served."
+		end.meaning = "The compromised password is shut out: its role is closed, and the other role is served. Pods and places that do not have that one yet are refused until they get it."
 		return end
 	case tried:
 		end.meaning = "It is not certain that the compromised password is shut out: its role could not be closed."
 	default:
-		end.meaning = "The compromised password may still be accepted: its role is closed when the other one is in use everywhere, and this run did not get that far."
+		end.meaning = "The compromised password may still be accepted: its role is closed after the restart, and this run did not get that far."
 	}
 	end.next = append(end.next, fmt.Sprintf("If that is not possible soon, close the role by hand: `ALTER ROLE %s NOLOGIN` and end its sessions. Pods that have not been restarted are refused then until `resume` has ended.",
 		quoted(cmp.Or(res.FormerRole, res.Username))))

@@ -155,7 +155,8 @@ func (r *run) decide(ctx context.Context) (string, error) {
 		return "", err
 	}
 	r.started, r.replaced, r.fresh = true, r.served.Credential, secret.Value{}
-	r.sent, r.shut, r.changed, r.wrote, r.intact = time.Time{}, time.Time{}, time.Time{}, false, names(r.copies())
+	r.sent, r.shut, r.changed, r.intact = time.Time{}, time.Time{}, time.Time{}, names(r.copies())
+	r.wrote, r.restarting, r.closed = false, false, false
 	return fmt.Sprintf("rotation %s is written down", next.ID), nil
 }
 

@@ -73,6 +73,30 @@ func (r *run) lockOut(ctx context.Context, w way) (string, error) {
 		plural(ended, "session was", "sessions were")), nil
 }
 
+// exchange walks the journal's way. Then it closes what an emergency leaves open,
+// also where GitHub or a rollout has failed: the compromised password does not go
+// on working because of them.
+func (r *run) exchange(ctx context.Context) error {
+	err := r.forwardOrBack(ctx)
+	if err != nil && !r.closesAnyway(ctx) {
+		return err
+	}
+	return errors.Join(err, r.revoke(ctx))
+}
+
+// closesAnyway tells whether the other role may be closed although something has
+// failed: the restart was tried, and what is served logs in.
+func (r *run) closesAnyway(ctx context.Context) bool {
+	if !r.wrote || !r.restarting || !r.revokes() || ctx.Err() != nil {
+		return false
+	}
+	err := r.proveServed(ctx, r.state.Pending)
+	if err != nil {
+		r.warn(fmt.Sprintf("role %q is not closed yet: %v", r.left(), err))
+	}
+	return err == nil
+}
+
 func (r *run) close(ctx context.Context, w way, began time.Time) error {
 	if _, err := r.Lockout.Close(ctx, w.credential); err != nil {
 		return err

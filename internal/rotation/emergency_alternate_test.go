@@ -67,6 +67,57 @@ func TestEmergencyThatDidNotCloseTheFormerRoleIsUnfinished(t *testing.T) {
 	})
 }
 
+// What holds up the new password must not keep the compromised one alive.
+func TestEmergencyClosesTheFormerRoleWhateverFails(t *testing.T) {
+	for name, fails := range map[string]func(*world){
+		"GitHub refuses":         func(w *world) { w.script["1 "+remote+".Set 1"] = refuse },
+		"GitHub does not answer": func(w *world) { w.down = func(what string) bool { return what == remote+".Set" } },
+		"nothing comes up":       func(w *world) { w.sick = func(string, string) bool { return true } },
+		"a restart is refused":   func(w *world) { w.script["1 Restart "+inPod+" 1"] = refuse },
+	} {
+		t.Run(name, func(t *testing.T) {
+			alternating(t, func(t *testing.T, w *world) {
+				fails(w)
+				res, _ := w.run(emergency)
+				expect(t, res, rotation.StatusUnfinished, 3)
+				if !w.nologin || w.accepts != "" || res.FormerRole != "" {
+					t.Errorf("the compromised role is closed: %v; %q is said to be left", w.nologin, res.FormerRole)
+				}
+				w.down, w.sick = func(string) bool { return false }, func(string, string) bool { return false }
+				res, _ = w.run(resume)
+				expect(t, res, rotation.StatusRotated, 0)
+				w.serves(t, twin, "NewPassword1")
+			})
+		})
+	}
+}
+
+// The door that is served has to be open before the other one is closed.
+func TestEmergencyKeepsTheFormerRoleWhileItMayBeTheOnlyOne(t *testing.T) {
+	for name, fails := range map[string]func(*world){
+		"nobody was restarted": func(w *world) { w.script["1 "+cluster+".Set 1"] = refuse },
+		"another one is served": func(w *world) {
+			w.script["1 "+remote+".Set 1"] = refuse
+			w.hooks["1 "+remote+".Set 1"] = w.changes(func() { w.served.keys["username"], w.served.keys["password"] = role, birth })
+		},
+		"nobody can read it": func(w *world) {
+			w.hooks["1 "+remote+".Set 1"] = w.changes(func() { w.down = func(what string) bool { return what == "Served.Look" || what == remote+".Set" } })
+		},
+		"the run is to end": func(w *world) { w.script["1 "+remote+".Set 1"] = stopBefore },
+	} {
+		t.Run(name, func(t *testing.T) {
+			alternating(t, func(t *testing.T, w *world) {
+				fails(w)
+				res, _ := w.run(emergency)
+				expect(t, res, rotation.StatusUnfinished, 3)
+				if w.nologin || res.FormerRole != role {
+					t.Errorf("the former role is closed: %v; %q is said to be left", w.nologin, res.FormerRole)
+				}
+			})
+		})
+	}
+}
+
 func TestEmergencyProvesThatTheFormerRoleIsClosed(t *testing.T) {
 	alternating(t, func(t *testing.T, w *world) {
 		w.hooks["1 Lockout.Expel 2"] = w.changes(func() { w.accepts, w.nologin, w.burnt = w.verifier(birth), false, nil })

@@ -37,14 +37,16 @@ type run struct {
 	// refuses what it would go back to.
 	repairing bool
 
-	found   Phase     // of the journal when this turn began
-	started bool      // the open rotation was begun by this run
-	sent    time.Time // when this run sent ALTER ROLE, by its own clock; it may not have arrived
-	shut    time.Time // when it sent the one that shut the former password out
-	changed time.Time // when the database had done it, by the database's clock
-	unsure  bool      // a rotation may have been written into the journal, or not
-	wrote   bool      // this run has written the pending credential into the served Secret
-	because error     // what turned the rotation back
+	found      Phase     // of the journal when this turn began
+	started    bool      // the open rotation was begun by this run
+	sent       time.Time // when this run sent ALTER ROLE, by its own clock; it may not have arrived
+	shut       time.Time // when it sent the one that shut the former password out
+	changed    time.Time // when the database had done it, by the database's clock
+	unsure     bool      // a rotation may have been written into the journal, or not
+	wrote      bool      // this run has written the pending credential into the served Secret
+	restarting bool      // and has begun to restart who reads it
+	closed     bool      // and has closed the role that an emergency leaves
+	because    error     // what turned the rotation back
 
 	mu     sync.Mutex // guards intact and result
 	intact []string   // copies that have taken nothing of the rotation that was begun under this lock, for certain
@@ -88,8 +90,7 @@ func (r *run) turn(ctx context.Context) error {
 		r.step("claim", r.claim),
 		r.step("fence", r.fence),
 		r.step("journal", r.decide),
-		r.forwardOrBack,
-		r.revoke,
+		r.exchange,
 		r.step("commit", r.commit),
 		r.retire,
 		r.next,

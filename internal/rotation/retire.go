@@ -90,19 +90,22 @@ func (r *run) doors() {
 		if res.FormerRole = rec.Former; rec.RetireAt != nil {
 			res.RetireAt = *rec.RetireAt
 		}
-	case r.state.Mode == Emergency:
+	case r.state.Mode == Emergency && !r.closed:
 		res.FormerRole = r.left()
 	}
 }
 
 // revoke closes the role that an emergency leaves: it switched away from it, or
-// found it beside the compromised one. Nothing goes back any more by then.
+// found it beside the compromised one. An emergency never goes back.
 func (r *run) revoke(ctx context.Context) error {
-	role := r.left()
-	if r.state.Phase != Forward || r.state.Mode != Emergency || role == "" {
+	if !r.revokes() {
 		return nil
 	}
-	return r.step("revoke", func(ctx context.Context) (string, error) { return r.revokeRole(ctx, role) })(ctx)
+	return r.step("revoke", func(ctx context.Context) (string, error) { return r.revokeRole(ctx, r.left()) })(ctx)
+}
+
+func (r *run) revokes() bool {
+	return r.state.Phase == Forward && r.state.Mode == Emergency && r.left() != ""
 }
 
 // left is the other role of the pair, where it may have a password.
@@ -120,6 +123,7 @@ func (r *run) revokeRole(ctx context.Context, role string) (string, error) {
 		within(stubborn, func(ctx context.Context) (err error) { ended, err = r.Lockout.Expel(ctx, role); return err }),
 		func(ctx context.Context) error { return r.shutOut(ctx, role) },
 	)
+	r.closed = err == nil
 	return fmt.Sprintf("role %q is closed, %s ended", role, plural(ended, "session was", "sessions were")), err
 }
 

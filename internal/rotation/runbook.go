@@ -243,6 +243,7 @@ func (r *run) measure() {
 // that was stopped for a while and replaced restarts nobody.
 func (r *run) restartAll(w way) action {
 	return func(ctx context.Context) (string, error) {
+		r.restarting = true
 		if w.mark == "" {
 			r.measure()
 			return "not needed: the pods never read another password", nil
@@ -290,15 +291,10 @@ func (r *run) restart(ctx context.Context, target Workload, w way) error {
 // former password does not, and every copy has arrived.
 func (r *run) verify(w way) action {
 	return func(ctx context.Context) (string, error) {
-		served, err := r.readServed(ctx)
-		if err != nil {
+		if err := r.proveServed(ctx, w.credential); err != nil {
 			return "", err
 		}
-		if !sameCredential(served.Credential, w.credential) {
-			return "", &failure{class: Conflict, text: fmt.Sprintf("verify %s: somebody else changed it meanwhile", r.Served)}
-		}
-		r.served = served
-		errs := []error{r.expect(ctx, served.Credential, secret.Yes)}
+		var errs []error
 		if !w.former.Password.IsZero() {
 			errs = append(errs, r.expect(ctx, w.former, secret.No))
 		}
@@ -308,6 +304,19 @@ func (r *run) verify(w way) action {
 		}
 		return strings.TrimSuffix("the served password logs in, "+r.formerRefused(w), ", "), nil
 	}
+}
+
+// proveServed proves that what the pods read is this credential, and logs in.
+func (r *run) proveServed(ctx context.Context, c secret.Credential) error {
+	served, err := r.readServed(ctx)
+	if err != nil {
+		return err
+	}
+	if !sameCredential(served.Credential, c) {
+		return &failure{class: Conflict, text: fmt.Sprintf("verify %s: somebody else changed it meanwhile", r.Served)}
+	}
+	r.served = served
+	return r.expect(ctx, served.Credential, secret.Yes)
 }
 
 func (r *run) formerRefused(w way) string {
