@@ -50,14 +50,14 @@ func emergencyUnfinished(res rotation.Result) ending {
 // logging in until the restart.
 func (end ending) switching(res rotation.Result) ending {
 	switch revoke, tried := stepOf(res, "revoke"); {
-	case tried && revoke.Err == nil:
+	case tried && revoke.Err == nil && res.FormerRole == "":
 		end.title += ", password shut out"
 		end.meaning = "The compromised password is shut out: its role is closed, and the other role is served. Pods and places that do not have that one yet are refused until they get it."
 		return end
 	case tried:
 		end.meaning = "It is not certain that the compromised password is shut out: its role could not be closed."
 	default:
-		end.meaning = "The compromised password may still be accepted: its role is closed after the restart, and this run did not get that far."
+		end.meaning = "The compromised password may still be accepted: its role is closed after the restart, once what is served has been proven to log in, and this run did not get that far."
 	}
 	end.next = append(end.next, fmt.Sprintf("If that is not possible soon, close the role by hand: `ALTER ROLE %s NOLOGIN` and end its sessions. Pods that have not been restarted are refused then until `resume` has ended.",
 		quoted(cmp.Or(res.FormerRole, res.Username))))
@@ -74,10 +74,15 @@ func quoted(role string) string {
 	return `"` + strings.ReplaceAll(clip(clean(role), 63), `"`, `""`) + `"`
 }
 
+// stepOf is a step of the runbook as the last rotation of the run has left it: one
+// that was finished for somebody else before it says nothing.
 func stepOf(res rotation.Result, name string) (step rotation.StepResult, tried bool) {
 	for _, s := range slices.Backward(res.Steps) {
-		if s.Name == name {
+		switch s.Name {
+		case name:
 			return s, true
+		case "journal":
+			return rotation.StepResult{}, false
 		}
 	}
 	return rotation.StepResult{}, false

@@ -70,6 +70,22 @@ func emergencyCase() rotation.Result {
 
 // emergencyUnfinishedCase has shut the compromised password out and not reached
 // everybody.
+// What was done for somebody else's emergency says nothing of the own one.
+func TestEmergencyIsJudgedByItsOwnSteps(t *testing.T) {
+	for strategy, step := range map[string]string{rotation.InPlace: "database", rotation.Alternate: "revoke"} {
+		res := emergencyUnsureCase()
+		res.Strategy = strategy
+		res.Steps = []rotation.StepResult{done("journal", 1, ""), done(step, 1, ""), done("commit", 1, ""), done("journal", 1, "")}
+		if end := emergencyUnfinished(res); strings.Contains(end.title, "shut out") {
+			t.Errorf("%s: %q, with no step after the journal", strategy, end.title)
+		}
+		res.Steps = append(res.Steps, done(step, 1, ""))
+		if end := emergencyUnfinished(res); !strings.Contains(end.title, "shut out") {
+			t.Errorf("%s: %q, with the step %q done", strategy, end.title, step)
+		}
+	}
+}
+
 func emergencyUnfinishedCase() rotation.Result {
 	res := emergencyCase()
 	err := errors.New(`write GitHub secret acme/shop@production DATABASE_URL: 503 Service Unavailable, tried 4 times in 61 s`)

@@ -166,7 +166,7 @@ func (b builder) former() string {
 	case b.FormerRole == "":
 		return ""
 	case b.RetireAt.IsZero():
-		return "`" + b.FormerRole + "` may still log in: it is closed after the restart"
+		return "`" + b.FormerRole + "` may still log in: `resume` closes it"
 	}
 	return "`" + b.FormerRole + "` still logs in with its password; the first `rotate` or `resume` after " + moment(b.RetireAt) + " that sees no session of it takes that away"
 }

@@ -156,9 +156,12 @@ func (r *run) decide(ctx context.Context) (string, error) {
 	}
 	r.started, r.replaced, r.fresh = true, r.served.Credential, secret.Value{}
 	r.sent, r.shut, r.changed, r.intact = time.Time{}, time.Time{}, time.Time{}, names(r.copies())
-	r.wrote, r.restarting, r.closed = false, false, false
+	r.forget()
 	return fmt.Sprintf("rotation %s is written down", next.ID), nil
 }
+
+// forget drops what this run has done for another rotation.
+func (r *run) forget() { r.wrote, r.restarting, r.closed = false, false, false }
 
 // draft is the rotation that was asked for. What an open one may have brought
 // into the database stays known until the new password is in its place.
@@ -170,6 +173,9 @@ func (r *run) draft(ctx context.Context) (next state, err error) {
 	}
 	if r.emergency() {
 		next.Mode = Emergency
+	}
+	if next.Record.Former == next.Pending.User { // a Secret was restored that serves the former role again
+		next.Record.Former = r.roles.other(next.Pending.User)
 	}
 	next.Record.Repairs = r.repairing
 	if next.oneWay() {

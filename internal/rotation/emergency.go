@@ -78,16 +78,17 @@ func (r *run) lockOut(ctx context.Context, w way) (string, error) {
 // on working because of them.
 func (r *run) exchange(ctx context.Context) error {
 	err := r.forwardOrBack(ctx)
-	if err != nil && !r.closesAnyway(ctx) {
+	if err != nil && !r.closesAnyway(ctx, err) {
 		return err
 	}
 	return errors.Join(err, r.revoke(ctx))
 }
 
 // closesAnyway tells whether the other role may be closed although something has
-// failed: the restart was tried, and what is served logs in.
-func (r *run) closesAnyway(ctx context.Context) bool {
-	if !r.wrote || !r.restarting || !r.revokes() || ctx.Err() != nil {
+// failed: the restart is under way, and what is served logs in.
+func (r *run) closesAnyway(ctx context.Context, cause error) bool {
+	mine := ClassOf(cause) != Lost && ClassOf(cause) != Conflict
+	if !mine || !r.wrote || !r.restarting || !r.revokes() || ctx.Err() != nil {
 		return false
 	}
 	err := r.proveServed(ctx, r.state.Pending)

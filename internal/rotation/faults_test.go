@@ -29,8 +29,8 @@ func wanted(n int, first, second fault) bool {
 	return n%149 == 0 || *pairs == "all"
 }
 
-// exhausts tells whether all basic faults are tried after such a first one.
-func exhausts(first fault) bool { return *pairs == "all" || *pairs == "basic" && first <= failAfter }
+// exhausts tells whether every pair of such faults is tried.
+func exhausts(f fault) bool { return *pairs == "all" || *pairs == "basic" && f <= failAfter }
 
 // situation is one way in which a rotation may go where no call fails.
 type situation struct {
@@ -233,7 +233,7 @@ func (e *exhaustion) follow(t *testing.T, first scripted) {
 	}
 	for i, call := range one.calls[begun:] {
 		for _, second := range combine([]string{call}) {
-			e.pair(t, first, second, met && begun+i >= one.first)
+			e.pair(t, first, second, met && begun+i >= one.first && exhausts(second.fault))
 		}
 	}
 }

@@ -44,7 +44,7 @@ type run struct {
 	changed    time.Time // when the database had done it, by the database's clock
 	unsure     bool      // a rotation may have been written into the journal, or not
 	wrote      bool      // this run has written the pending credential into the served Secret
-	restarting bool      // and has begun to restart who reads it
+	restarting bool      // and who reads it is being restarted
 	closed     bool      // and has closed the role that an emergency leaves
 	because    error     // what turned the rotation back
 
@@ -67,6 +67,7 @@ func (r *run) machine(ctx context.Context) error {
 		case errors.Is(err, errOwnTurn):
 			// A rotation that others commit from here on counts as the one that was asked for.
 			r.noted, r.claimed, r.started = &note{id: r.state.ID}, 0, false
+			r.forget()
 		case err != nil && ClassOf(err) == Lost && lost < relocks && ctx.Err() == nil:
 			lost++
 			r.intact = nil

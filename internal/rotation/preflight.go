@@ -201,7 +201,7 @@ func (r *run) planFormer(ctx context.Context, role string) (change string, warni
 		return "", warnings, err
 	}
 	if r.emergency() {
-		return "closed (NOLOGIN, no password), and its sessions ended, when the other role is in use everywhere", warnings, nil
+		return "closed (NOLOGIN, no password), and its sessions ended, after the restart", warnings, nil
 	}
 	return fmt.Sprintf("goes on logging in; retired %s later at the earliest, when it has no session", r.Policy.RetireAfter), warnings, nil
 }

@@ -243,11 +243,11 @@ func (r *run) measure() {
 // that was stopped for a while and replaced restarts nobody.
 func (r *run) restartAll(w way) action {
 	return func(ctx context.Context) (string, error) {
-		r.restarting = true
 		if w.mark == "" {
 			r.measure()
 			return "not needed: the pods never read another password", nil
 		}
+		r.restarting = len(r.restarted()) == 0 && r.Undiscovered == nil
 		errs := each(r.Workloads, func(target Workload) error { return r.restart(ctx, target, w) })
 		if err := errors.Join(append(errs, r.Undiscovered)...); err != nil {
 			return "", err
@@ -280,11 +280,19 @@ func (r *run) restart(ctx context.Context, target Workload, w way) error {
 		err = &failure{class: Unhealthy, text: fmt.Sprintf("restart %s: not proven before the time for it was over: %v", target, err),
 			hint: "a larger `timeout` or `rollout-timeout` gives it more time"}
 	}
+	r.begun(target, err)
 	r.report(Target{Kind: "workload", Name: target.String(), Elapsed: r.Now().Sub(began), Pods: pods, Err: err})
 	if w.lenient && err != nil && ClassOf(err) == Unhealthy {
 		return nil
 	}
 	return err
+}
+
+// begun notes that pods are being replaced, well or not.
+func (r *run) begun(target Workload, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.restarting = r.restarting || !target.LeftAlone() && (err == nil || ClassOf(err) == Unhealthy)
 }
 
 // verify proves the end of the runbook: what the pods read opens the door, the

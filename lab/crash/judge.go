@@ -79,37 +79,43 @@ func (b *Bench) leftClosed(s *fixture.State) error {
 	return err
 }
 
-// passwords are all that the Secret and the journal hold.
+// passwords are all that the Secret and the journal hold. They are secrets from
+// then on, as the verifiers are.
 func (b *Bench) passwords(s *fixture.State) []string {
-	found := []string{s.Served()}
+	all := []credential{{s.Served(), s.Verifier}}
 	for _, key := range []string{"pending", "previous", "superseded"} {
-		found = append(found, credentials(s.Journal.Data[key])...)
+		all = append(all, credentials(s.Journal.Data[key])...)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, password := range found {
-		b.secrets.Add("a password of the role", password)
+	var found []string
+	for _, c := range all {
+		found = append(found, c.Password)
+		b.secrets.Add("a password of the role", c.Password)
+		for _, key := range strings.Split(keys(c.Verifier), ":") {
+			b.secrets.Add("a verifier of the role", key)
+		}
 	}
 	return found
 }
 
-// credentials reads the passwords of a credential, or of a list of them.
-func credentials(text []byte) (found []string) {
-	type credential struct {
-		Password string `json:"password"`
-	}
+// keys are what a SCRAM verifier must not tell, see
+// https://www.postgresql.org/docs/current/catalog-pg-authid.html; its salt is told to whoever asks.
+func keys(verifier string) string { return verifier[strings.LastIndexByte(verifier, '$')+1:] }
+
+type credential struct {
+	Password string `json:"password"`
+	Verifier string `json:"verifier"`
+}
+
+// credentials reads a credential, or a list of them.
+func credentials(text []byte) (all []credential) {
 	var one credential
-	var many []credential
-	switch {
-	case len(text) == 0:
-	case json.Unmarshal(text, &one) == nil:
-		found = append(found, one.Password)
-	case json.Unmarshal(text, &many) == nil:
-		for _, c := range many {
-			found = append(found, c.Password)
-		}
+	if json.Unmarshal(text, &one) == nil {
+		return []credential{one}
 	}
-	return found
+	_ = json.Unmarshal(text, &all) // what is no list is empty
+	return all
 }
 
 // Settled tells whether all is as after a rotation: the served password logs

@@ -2,6 +2,7 @@ package crash
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,6 +47,13 @@ func (s *suite) judge(t *testing.T) {
 	b.search("a text", "the token is "+b.Token)
 	if len(b.hits) != 1 {
 		t.Errorf("a token in a text: %q", b.hits)
+	}
+	for _, part := range strings.Split(keys(before.Verifier), ":") {
+		b.hits = nil
+		b.search("a text", part)
+		if len(b.hits) == 0 {
+			t.Errorf("a part of the verifier in a text is not found")
+		}
 	}
 	judgeEmergency(t, b)
 	judgePods(t, s)

@@ -133,8 +133,13 @@ func (m Machine) stops(s state, i int, refused bool) []edge {
 		return out
 	}
 	if m.closesAnyway(&p) {
-		s.runs[i].stuck, s.runs[i].at = true, verify
-		return []edge{other(s, "closes the other role all the same")}
+		closing := s
+		closing.runs[i].stuck, closing.runs[i].at = true, verify
+		closes := other(closing, "closes the other role all the same")
+		if s.spent.Faults > 0 { // or the fault is that it is told to stop
+			return append(out, closes)
+		}
+		return []edge{closes}
 	}
 	if p.journal.emergency && m.Mistake != EmergencyKeepsOld || p.journal.previous.password == 0 {
 		return out

@@ -41,6 +41,8 @@ func either(yes bool, a, b step) step {
 func (c call) afterForward() step {
 	p, emergency := c.p, c.p.journal.emergency
 	switch at := p.at; {
+	case at >= verify && p.stuck:
+		return either(at == expelFormer, failed, p.at+1)
 	case at == probe:
 		return c.afterProbe()
 	case at == alter:
@@ -67,8 +69,6 @@ func (c call) afterForward() step {
 		return either(p.journal.phase == idle, retireSaved, remote)
 	case at == verify && emergency && c.Alternate && !c.leavesFormer():
 		return revoke
-	case at == expelFormer && p.stuck:
-		return failed
 	case at == verify, at == expelFormer:
 		return commit
 	}
@@ -181,12 +181,12 @@ func (m Machine) end(s *state, i int) {
 	}
 }
 
-// exposes tells whether an emergency ends with a compromised password that still
+// exposes tells whether a run of an emergency ends with a compromised password that still
 // works, though nothing but GitHub or a rollout has failed.
 func (m Machine) exposes(s *state, i int) bool {
 	spent := s.spent
 	spent.Failures = 0
-	if m.Runs[i].Command != Emergency || spent != (Budget{}) {
+	if !s.runs[i].journal.emergency || m.Runs[i].Command == Rollback || spent != (Budget{}) {
 		return false
 	}
 	for role, password := range s.db.accepted {
