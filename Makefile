@@ -24,7 +24,7 @@ test: test-alone
 test-alone:
 	PGROTATE_LAB= go test -race -shuffle=on -timeout 30m $$(go list ./... | grep -v /model$$)
 	go test -shuffle=on -timeout 30m ./internal/rotation/model -args -explore=usual
-	go test -timeout 30m -run EveryFault ./internal/rotation -args -pairs=sample
+	go test -count=1 -v -timeout 30m -run EveryFault ./internal/rotation -args -pairs=basic
 	go test -count=1 -v -timeout 30m ./internal/rotation/mutants -args -every=80
 
 # The tests against real servers, with a lab that runs: those of the platform first,
@@ -78,9 +78,9 @@ crash: lab
 	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v -p 1 -parallel 2 -timeout 12h -run '$(PROOF)' ./leak ./crash
 	cd lab && $(RUN) up
 
-# Every pair of crashes and failures at any two calls; `make test` tries every single one and a sample of all pairs, `go test ./...` a small sample of both.
+# Every pair of faults of all kinds at any two calls; `make test` tries every pair of crashes and failures and a sample of the others, `go test ./...` a small sample.
 faults:
-	go test -count=1 -v -timeout 1h -run EveryFault ./internal/rotation -args -pairs=basic
+	go test -count=1 -v -timeout 2h -run EveryFault ./internal/rotation -args -pairs=all
 
 # Every mistake of internal/rotation/mutants/list.txt, and the test that notices it.
 mutants:
