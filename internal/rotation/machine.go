@@ -48,6 +48,8 @@ type run struct {
 	closed     bool      // and has closed the role that an emergency leaves
 	because    error     // what turned the rotation back
 
+	glances chan glance // the last one, while nobody looks
+
 	mu     sync.Mutex // guards intact and result
 	intact []string   // copies that have taken nothing of the rotation that was begun under this lock, for certain
 	result Result

@@ -1,7 +1,6 @@
 package rotation
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -44,27 +43,6 @@ func (r *run) testify(user string, opened []secret.Sessions) error {
 	return errors.Join(errs...)
 }
 
-// witness asks the sessions about pods where two roles take turns: a pod with the
-// former credential is let in, and neither its log nor its health tells of it.
-func (r *run) witness(w way) secret.Witness {
-	if !w.alternate || w.back {
-		return nil
-	}
-	return func(ctx context.Context, pods []secret.Proof) []secret.Proof {
-		if !slices.ContainsFunc(pods, func(p secret.Proof) bool { return len(p.Addresses) > 0 }) {
-			return pods
-		}
-		opened, err := r.sessionsOf(ctx, r.involved(w))
-		if err != nil {
-			return pods // who asks for the sessions next says so
-		}
-		for i := range pods {
-			pods[i] = witnessed(pods[i], w.credential.User, opened)
-		}
-		return pods
-	}
-}
-
 // witnessed is a proof with what the sessions add that were opened after the
 // change. Only an address that is the pod's own tells anything about it: then a
 // session shows that its password is the new one, and its role that it has read
@@ -81,7 +59,7 @@ func witnessed(p secret.Proof, user string, opened []secret.Sessions) secret.Pro
 		}
 		seen = true
 	}
-	if seen && p.Evidence == NotProven {
+	if seen && p.Evidence != Refuted {
 		p.Evidence, p.Reason = secret.BySession, ""
 	}
 	return p

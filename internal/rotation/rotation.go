@@ -134,7 +134,8 @@ func (r *Rotation) start(ctx context.Context, c command) Result {
 	defer stopLate()
 	last, stopLast := outlive(ctx, lastAfter)
 	defer stopLast()
-	run := &run{Rotation: r, command: c, began: r.Now(), late: late, last: last}
+	run := &run{Rotation: r, command: c, began: r.Now(), late: late, last: last, glances: make(chan glance, 1)}
+	run.glances <- glance{}
 	defer r.Lock.Release()
 	return run.finish(run.machine(ctx))
 }

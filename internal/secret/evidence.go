@@ -33,8 +33,8 @@ type Proof struct {
 	Reason    string // why it is not proven, or refuted
 }
 
-// Witness adds to proofs what others have seen of the pods: it returns as many, in
-// the same order, those unchanged of which nothing was seen.
+// Witness judges proofs by what others have seen of the pods: it returns as many, in
+// the same order.
 type Witness func(ctx context.Context, pods []Proof) []Proof
 
 // Readiness counts the pods of one owner.

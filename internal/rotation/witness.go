@@ -1,0 +1,87 @@
+package rotation
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+// A pod that logs in and out again has a session for a part of the time only.
+const (
+	looks   = 10 // at the sessions, until every pod was met
+	between = 100 * time.Millisecond
+)
+
+// witness asks the sessions about pods where two roles take turns: a pod with the
+// former credential is let in, and neither its log nor its health tells of it.
+func (r *run) witness(w way) secret.Witness {
+	if !w.alternate || w.back {
+		return nil
+	}
+	return func(ctx context.Context, pods []secret.Proof) []secret.Proof {
+		for n := 0; n < looks && slices.ContainsFunc(pods, unmet) && rested(ctx, n); n++ {
+			seen, err := r.glance(ctx, w)
+			if err != nil {
+				break // who asks for the sessions next says so
+			}
+			for i := range pods {
+				pods[i] = witnessed(pods[i], w.credential.User, seen)
+			}
+		}
+		for i := range pods {
+			pods[i] = ambiguous(pods[i])
+		}
+		return pods
+	}
+}
+
+// unmet: sessions could tell of the pod, and have not yet.
+func unmet(p secret.Proof) bool {
+	return len(p.Addresses) > 0 && p.Evidence != secret.BySession && p.Evidence != Refuted
+}
+
+// ambiguous takes what the health command says for no proof.
+func ambiguous(p secret.Proof) secret.Proof {
+	if p.Evidence == secret.ByHealthCommand {
+		p.Evidence, p.Reason = NotProven, "its health command succeeds under either role"
+	}
+	return p
+}
+
+func rested(ctx context.Context, n int) bool {
+	if n == 0 {
+		return true
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(between):
+		return true
+	}
+}
+
+// glance is a look at the sessions that began after it was asked for.
+type glance struct {
+	began time.Time
+	seen  []secret.Sessions
+	err   error
+}
+
+// glance looks at the sessions. Who asks while somebody looks shares the next
+// look with all others: a thousand workloads are not a thousand questions.
+func (r *run) glance(ctx context.Context, w way) ([]secret.Sessions, error) {
+	asked := r.Now()
+	select {
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case last := <-r.glances:
+		defer func() { r.glances <- last }()
+		if last.began.Before(asked) {
+			last.began = r.Now()
+			last.seen, last.err = r.sessionsOf(ctx, r.involved(w))
+		}
+		return last.seen, last.err
+	}
+}

@@ -1,0 +1,93 @@
+package rotation_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgrotate/pgrotate/internal/rotation"
+	"github.com/pgrotate/pgrotate/internal/secret"
+)
+
+// healthy lets every pod have an address and a health command that agrees.
+func (w *world) healthy() {
+	w.proofs = func(workload string, pod int) secret.Proof {
+		return secret.Proof{Evidence: secret.ByHealthCommand, Addresses: []string{address(w, workload, pod)}}
+	}
+}
+
+func address(w *world, workload string, pod int) string {
+	return fmt.Sprintf("10.%d.%d.%d", map[string]int{inPod: 1, inPod2: 2}[workload], pod, w.renewed[fmt.Sprintf("%s-%d", workload, pod)])
+}
+
+// seen lets the n-th look at the sessions meet these, and those before it nobody.
+func (w *world) seen(n int, met ...session) {
+	w.hooks[fmt.Sprintf("1 Sessions.Opened %d", n)] = w.changes(func() { w.clients = met })
+}
+
+// A pod that logs in and out again is met by looking more than once.
+func TestPodsAreLookedForWhereTwoRolesTakeTurns(t *testing.T) {
+	alternating(t, func(t *testing.T, w *world) {
+		w.healthy()
+		var met []session
+		for _, workload := range []string{inPod, inPod2} {
+			for pod := range 2 {
+				met = append(met, session{twin, "app", address(w, workload, pod), time.Now().Add(time.Second)})
+			}
+		}
+		w.seen(7, met...)
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusRotated, 0)
+		for _, p := range append(podsOf(res, inPod), podsOf(res, inPod2)...) {
+			if p.Evidence != secret.BySession {
+				t.Errorf("%s: %v because of %q", p.Pod, p.Evidence, p.Reason)
+			}
+		}
+	})
+}
+
+func TestStalePodThatLogsInAndOutIsReplaced(t *testing.T) {
+	alternating(t, func(t *testing.T, w *world) {
+		w.healthy()
+		w.seen(7, session{role, "app", address(w, inPod, 1), time.Now().Add(time.Second)})
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusRotated, 0)
+		if len(w.renewed) != 1 || w.renewed[inPod+"-1"] != 1 {
+			t.Errorf("replaced: %v", w.renewed)
+		}
+	})
+}
+
+// Either role lets a pod in: that it is healthy says nothing of the one it has.
+func TestHealthProvesNothingWhereTwoRolesTakeTurns(t *testing.T) {
+	alternating(t, func(t *testing.T, w *world) {
+		w.healthy()
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusRotated, 0)
+		for _, p := range podsOf(res, inPod) {
+			if want := "its health command succeeds under either role; no session of it was seen"; p.Evidence != secret.NotProven || p.Reason != want {
+				t.Errorf("%v because of %q", p.Evidence, p.Reason)
+			}
+		}
+		if n := strings.Count(strings.Join(w.calls, "\n"), "Sessions.Opened"); n < 11 || n > 22 {
+			t.Errorf("%d looks at the sessions for two workloads, and one in the end", n)
+		}
+	})
+}
+
+// A look is shared by all workloads that wait for one.
+func TestWorkloadsShareLooks(t *testing.T) {
+	alternating(t, func(t *testing.T, w *world) {
+		w.healthy()
+		res, _ := w.run(rotate, func(r *rotation.Rotation) {
+			for range 100 {
+				r.Workloads = append(r.Workloads, r.Workloads[0])
+			}
+		})
+		expect(t, res, rotation.StatusRotated, 0)
+		if n := strings.Count(strings.Join(w.calls, "\n"), "Sessions.Opened"); n > 40 {
+			t.Errorf("%d looks at the sessions for 102 workloads", n)
+		}
+	})
+}
