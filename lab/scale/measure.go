@@ -36,7 +36,7 @@ func (c Cost) Asked() (n int) {
 func (c Cost) Beyond() time.Duration { return c.Total - c.Slowest }
 
 // limit is how long a rotation may take.
-const limit = 70 * time.Minute
+const limit = 2 * time.Hour
 
 // Rotate rotates once with the program at that path, and demands that it does.
 // more is added to its environment.

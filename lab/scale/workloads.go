@@ -36,10 +36,10 @@ func (b *Bench) Grow(count int) error {
 }
 
 func (b *Bench) deployment(i int) *appsv1.Deployment {
-	name, kept := fmt.Sprintf("worker-%04d", i), int32(1)
+	name, kept, patience := fmt.Sprintf("worker-%04d", i), int32(1), int32(3600) // a thousand wait for the same controllers
 	labels := map[string]string{"app": name}
 	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: appsv1.DeploymentSpec{
-		Replicas: &b.pods, Selector: &metav1.LabelSelector{MatchLabels: labels}, RevisionHistoryLimit: &kept,
+		Replicas: &b.pods, Selector: &metav1.LabelSelector{MatchLabels: labels}, RevisionHistoryLimit: &kept, ProgressDeadlineSeconds: &patience,
 		Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
 			Containers: []corev1.Container{{
 				Name: "service", Image: "example.test/service:1",
