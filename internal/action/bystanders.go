@@ -37,6 +37,6 @@ func (l serverLog) Refused(ctx context.Context, roles []string, since time.Time)
 	if err != nil {
 		return nil, false, err
 	}
-	found, err = l.server.Refused(ctx, lines, roles)
+	found, err = l.server.Refused(ctx, lines, whole, roles)
 	return found, whole, err
 }

@@ -19,8 +19,9 @@ import (
 // addresses. Whoever reaches the server can write there what names may hold, and
 // so have a login counted that was none.
 //
-// Class "refused": the server writes its log elsewhere or not in English.
-func (d *Database) Refused(ctx context.Context, log string, roles []string) (found []secret.Refused, err error) {
+// Class "refused": the server writes its log elsewhere or not in English, or one
+// that is whole lacks what it has refused this program.
+func (d *Database) Refused(ctx context.Context, log string, whole bool, roles []string) (found []secret.Refused, err error) {
 	var line *regexp.Regexp
 	var own map[string]int
 	err = d.with(ctx, func(s *session) (err error) {
@@ -31,23 +32,37 @@ func (d *Database) Refused(ctx context.Context, log string, roles []string) (fou
 	if err != nil {
 		return nil, err
 	}
-	return lessOwn(own, refusedIn(line, log, roles)), nil
+	found = refusedIn(line, log, roles)
+	if whole && lacks(own, found, roles) {
+		return nil, no(lookInLog+": it lacks a login that the server has refused this program", "does `postgres-pod` only lead to the server?")
+	}
+	return lessOwn(own, found), nil
+}
+
+const lookInLog = "look in the server's log for refused logins"
+
+// lacks tells whether a login of this program's own as one of roles is missing.
+func lacks(own map[string]int, found []secret.Refused, roles []string) bool {
+	there := map[string]int{}
+	for _, f := range found {
+		there[f.Role] += f.Logins
+	}
+	return slices.ContainsFunc(roles, func(role string) bool { return there[role] < own[role] })
 }
 
 // logLine asks for what the lines of the server's log look like.
 func (s *session) logLine(ctx context.Context) (*regexp.Regexp, error) {
-	const op = "look in the server's log for refused logins"
 	var prefix, destination, language string
 	var collector bool
 	err := s.row(ctx, `SELECT current_setting('log_line_prefix'), current_setting('log_destination'), current_setting('lc_messages'),
 		current_setting('logging_collector')::bool`, nil, &prefix, &destination, &language, &collector)
 	switch {
 	case err != nil:
-		return nil, s.failed(op, err)
+		return nil, s.failed(lookInLog, err)
 	case collector || !strings.Contains(destination, "stderr"):
-		return nil, no(op+": the server writes it to a place of its own, not to its standard error", "see logging_collector and log_destination")
+		return nil, no(lookInLog+": the server writes it to a place of its own, not to its standard error", "see logging_collector and log_destination")
 	case !english(language):
-		return nil, no(fmt.Sprintf("%s: it is not in English (lc_messages is %q)", op, language), "")
+		return nil, no(fmt.Sprintf("%s: it is not in English (lc_messages is %q)", lookInLog, language), "")
 	}
 	return lineOf(prefix)
 }

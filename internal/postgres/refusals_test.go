@@ -116,17 +116,36 @@ func TestRefused(t *testing.T) {
 			if verdict, err := d.Holds(t.Context(), former); verdict != secret.No || err != nil {
 				t.Fatal(verdict, err)
 			}
-			got, err := d.Refused(t.Context(), strings.TrimPrefix(s.Logged(), began), []string{former.User, closed.User})
+			got, err := d.Refused(t.Context(), strings.TrimPrefix(s.Logged(), began), true, []string{former.User, closed.User})
 			want := []secret.Refused{{Role: former.User, Address: test.address, Logins: 3}, {Role: closed.User, Address: test.address, Logins: 1}}
 			if err != nil || !reflect.DeepEqual(got, want) {
 				t.Errorf("%+v, %v; want %+v", got, err, want)
 			}
 		})
 	}
+	t.Run("OfAnother", func(t *testing.T) {
+		f := fixtureAt(t, s.URL(), "")
+		d, former := f.locked(f.admin), f.app
+		if _, err := d.Set(t.Context(), f.fresh()); err != nil {
+			t.Fatal(err)
+		}
+		if found, err := d.Refused(t.Context(), "", true, []string{former.User}); err != nil || len(found) > 0 {
+			t.Errorf("before a login was refused: %v, %v", found, err)
+		}
+		if verdict, err := d.Holds(t.Context(), former); verdict != secret.No || err != nil {
+			t.Fatal(verdict, err)
+		}
+		if _, err := d.Refused(t.Context(), "", true, []string{former.User}); classOf(err) != refused || !strings.Contains(err.Error(), "it lacks a login") {
+			t.Errorf("a log without what this program was refused: %v", err)
+		}
+		if _, err := d.Refused(t.Context(), "", false, []string{former.User}); err != nil {
+			t.Errorf("the first part of one: %v", err)
+		}
+	})
 	t.Run("Elsewhere", func(t *testing.T) {
 		s.Configure("log_destination", "syslog")
 		f := fixtureAt(t, s.URL(), "")
-		found, err := f.open(f.admin).Refused(t.Context(), "", []string{f.app.User})
+		found, err := f.open(f.admin).Refused(t.Context(), "", true, []string{f.app.User})
 		if classOf(err) != refused || hintOf(err) == "" || !strings.Contains(err.Error(), "a place of its own") {
 			t.Errorf("%v, %v", found, err)
 		}
