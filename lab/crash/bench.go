@@ -49,8 +49,9 @@ type Bench struct {
 	places   *leak.Places
 	mu       sync.Mutex // guards what follows
 	secrets  leak.Search
-	hits     []string // leaks so far
-	searched int      // texts that were searched
+	keys     leak.Search // of verifiers
+	hits     []string    // leaks so far
+	searched int         // texts that were searched
 }
 
 // workload is the Deployment of a bench with pods.

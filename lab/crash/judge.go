@@ -93,7 +93,7 @@ func (b *Bench) passwords(s *fixture.State) []string {
 		found = append(found, c.Password)
 		b.secrets.Add("a password of the role", c.Password)
 		for _, key := range strings.Split(keys(c.Verifier), ":") {
-			b.secrets.Add("a verifier of the role", key)
+			b.keys.Add("a verifier of the role", key)
 		}
 	}
 	return found
