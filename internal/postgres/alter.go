@@ -17,12 +17,23 @@ const (
 	cleanUp       = 3 * time.Second
 )
 
-// quiet are the settings that keep a statement out of the server's log and of
-// pg_stat_statements, each as far as the administrator may set it.
-var quiet = []string{
-	"log_statement = 'none'", "log_min_error_statement = 'panic'", "log_min_duration_statement = -1", "log_min_duration_sample = -1",
-	"pg_stat_statements.track_utility = off",
-}
+// hush begins a transaction and keeps what follows out of the server's log and of
+// pg_stat_statements, each setting as far as the administrator may set it: one that
+// he may not takes nothing but its own block back.
+const hush = `BEGIN; SAVEPOINT quiet; DO $quiet$
+DECLARE
+	setting text[];
+BEGIN
+	FOREACH setting SLICE 1 IN ARRAY ARRAY[['log_statement', 'none'], ['log_min_error_statement', 'panic'], ['log_min_duration_statement', '-1'],
+		['log_min_duration_sample', '-1'], ['pg_stat_statements.track_utility', 'off']]
+	LOOP
+		BEGIN
+			PERFORM pg_catalog.set_config(setting[1], setting[2], true);
+		EXCEPTION WHEN insufficient_privilege OR undefined_object OR invalid_name THEN
+		END;
+	END LOOP;
+END
+$quiet$; RELEASE quiet`
 
 // Set makes the role accept c by ALTER ROLE with c.Verifier, in the session that
 // holds the lock, and returns the database's clock after the commit. c.Verifier
@@ -106,10 +117,7 @@ func alterRole(name string, a attribute, verifier secret.Value) string {
 // inTransaction runs the statements, quietly and each in a message of its own
 // (a message with several is logged as a whole), and ends with COMMIT or ROLLBACK.
 func (s *session) inTransaction(ctx context.Context, end string, statements ...string) error {
-	err := s.exec(ctx, "BEGIN")
-	if err == nil {
-		err = s.hush(ctx)
-	}
+	err := s.beginQuietly(ctx)
 	for _, statement := range append(statements, end) {
 		if err == nil {
 			err = without(s.exec(ctx, statement), literal(statement))
@@ -121,44 +129,18 @@ func (s *session) inTransaction(ctx context.Context, end string, statements ...s
 	return err
 }
 
-func (s *session) exec(ctx context.Context, sql string) error {
-	_, err := s.conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+// beginQuietly does without the quiet settings where there is no PL/pgSQL.
+func (s *session) beginQuietly(ctx context.Context) error {
+	err := s.exec(ctx, hush)
+	if serverError(err) != nil && !s.isLost() {
+		return s.exec(ctx, "ROLLBACK TO quiet")
+	}
 	return err
 }
 
-// hush applies the quiet settings: all at once where the administrator may set
-// them all, else one by one, and what he may not is not tried again.
-func (s *session) hush(ctx context.Context) error {
-	if s.quiet == nil {
-		s.quiet = quiet
-	}
-	if done, err := s.setLocal(ctx, s.quiet); done || err != nil {
-		return err
-	}
-	allowed := []string{}
-	for _, setting := range s.quiet {
-		done, err := s.setLocal(ctx, []string{setting})
-		if err != nil {
-			return err
-		}
-		if done {
-			allowed = append(allowed, setting)
-		}
-	}
-	s.quiet = allowed
-	return nil
-}
-
-// setLocal applies all settings or, where the server refuses one, none.
-func (s *session) setLocal(ctx context.Context, settings []string) (done bool, err error) {
-	if len(settings) == 0 {
-		return true, nil
-	}
-	err = s.exec(ctx, "SAVEPOINT quiet; SET LOCAL "+strings.Join(settings, "; SET LOCAL ")+"; RELEASE quiet")
-	if serverError(err) != nil && !s.isLost() {
-		return false, s.exec(ctx, "ROLLBACK TO quiet")
-	}
-	return err == nil, err
+func (s *session) exec(ctx context.Context, sql string) error {
+	_, err := s.conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+	return err
 }
 
 // literal returns what stands between the quotes of a statement.

@@ -23,7 +23,6 @@ type session struct {
 	db      *Database
 	conn    *pgx.Conn
 	address string        // of that server; empty where only the tunnel knows
-	quiet   []string      // of the settings of that name those that the administrator may set; nil: not known
 	done    chan struct{} // closed when the session is closed on purpose
 }
 
