@@ -29,7 +29,7 @@ BEGIN
 	LOOP
 		BEGIN
 			PERFORM pg_catalog.set_config(setting[1], setting[2], true);
-		EXCEPTION WHEN insufficient_privilege OR undefined_object OR invalid_name THEN
+		EXCEPTION WHEN OTHERS THEN
 		END;
 	END LOOP;
 END
@@ -59,9 +59,11 @@ func (d *Database) change(ctx context.Context, c secret.Credential, alter func(*
 	if err != nil {
 		return time.Time{}, err
 	}
+	d.altered = false
 	if err := alter(s); err != nil {
 		return time.Time{}, err
 	}
+	d.altered = true
 	clear(d.turnedAway)
 	return s.clock(ctx)
 }
@@ -129,10 +131,11 @@ func (s *session) inTransaction(ctx context.Context, end string, statements ...s
 	return err
 }
 
-// beginQuietly does without the quiet settings where there is no PL/pgSQL.
+// beginQuietly does without the quiet settings where there is no PL/pgSQL for the
+// administrator.
 func (s *session) beginQuietly(ctx context.Context) error {
 	err := s.exec(ctx, hush)
-	if serverError(err) != nil && !s.isLost() {
+	if (hasCode(err, codeNoPrivilege) || hasCode(err, codeUndefined)) && !s.isLost() {
 		return s.exec(ctx, "ROLLBACK TO quiet")
 	}
 	return err

@@ -67,7 +67,8 @@ type Database struct {
 	spared     time.Time            // when spare was last used
 	lock       string               // the base that held is for
 	controlled map[string]challenge // what was asked of a random password, by the role
-	turnedAway map[string]int       // own logins as a role that were refused since this changed a password
+	altered    bool                 // this has changed a password, and knows it
+	turnedAway map[string]int       // own logins as a role that were refused since then
 
 	looking sync.Mutex // guards next
 	next    *look      // the round trip of Check that has not begun; nil: none waits

@@ -30,6 +30,7 @@ const (
 	codeWrongPassword    = "28P01" // invalid_password
 	codeNoDatabase       = "3D000" // invalid_catalog_name
 	codeNoPrivilege      = "42501" // insufficient_privilege
+	codeUndefined        = "42704" // undefined_object
 	codeTooMany          = "53300" // too_many_connections
 	codeLockTimeout      = "55P03" // lock_not_available
 	codeReadOnly         = "25006" // read_only_sql_transaction

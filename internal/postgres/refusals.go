@@ -20,21 +20,22 @@ import (
 // so have a login counted that was none.
 //
 // Class "refused": the server writes its log elsewhere or not in English, or one
-// that is whole lacks what it has refused this program.
+// that is whole lacks what it has refused this program since its change.
 func (d *Database) Refused(ctx context.Context, log string, whole bool, roles []string) (found []secret.Refused, err error) {
 	var line *regexp.Regexp
 	var own map[string]int
+	var altered bool
 	err = d.with(ctx, func(s *session) (err error) {
 		line, err = s.logLine(ctx)
-		own = maps.Clone(d.turnedAway)
+		own, altered = maps.Clone(d.turnedAway), d.altered
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	found = refusedIn(line, log, roles)
-	if whole && lacks(own, found, roles) {
-		return nil, no(lookInLog+": it lacks a login that the server has refused this program", "does `postgres-pod` only lead to the server?")
+	if whole && altered && lacks(own, found, roles) {
+		return nil, no(lookInLog+": it lacks a login that the server has refused this program: `postgres-pod` may only lead to it", "")
 	}
 	return lessOwn(own, found), nil
 }

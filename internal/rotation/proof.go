@@ -59,7 +59,7 @@ func witnessed(p secret.Proof, user string, opened []secret.Sessions) secret.Pro
 		}
 		seen = true
 	}
-	if seen && p.Evidence != Refuted {
+	if seen && p.Evidence == NotProven {
 		p.Evidence, p.Reason = secret.BySession, ""
 	}
 	return p

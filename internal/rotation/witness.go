@@ -15,32 +15,33 @@ const (
 )
 
 // witness asks the sessions about pods where two roles take turns: a pod with the
-// former credential is let in, and neither its log nor its health tells of it.
+// former credential is let in, and neither its log nor its health tells of it. On
+// the way back nobody is asked.
 func (r *run) witness(w way) secret.Witness {
-	if !w.alternate || w.back {
+	if !w.alternate {
 		return nil
 	}
 	return func(ctx context.Context, pods []secret.Proof) []secret.Proof {
-		for n := 0; n < looks && slices.ContainsFunc(pods, unmet) && rested(ctx, n); n++ {
+		for i := range pods {
+			pods[i] = ambiguous(pods[i])
+		}
+		for n := 0; n < looks && !w.back && slices.ContainsFunc(pods, unmet) && rested(ctx, n); n++ {
 			seen, err := r.glance(ctx, w)
-			if err != nil {
-				break // who asks for the sessions next says so
-			}
 			for i := range pods {
 				pods[i] = witnessed(pods[i], w.credential.User, seen)
 			}
-		}
-		for i := range pods {
-			pods[i] = ambiguous(pods[i])
+			if err != nil || slices.ContainsFunc(seen, hidden) {
+				break // who looks at the sessions next says so
+			}
 		}
 		return pods
 	}
 }
 
 // unmet: sessions could tell of the pod, and have not yet.
-func unmet(p secret.Proof) bool {
-	return len(p.Addresses) > 0 && p.Evidence != secret.BySession && p.Evidence != Refuted
-}
+func unmet(p secret.Proof) bool { return len(p.Addresses) > 0 && p.Evidence == NotProven }
+
+func hidden(s secret.Sessions) bool { return s.Hidden > 0 }
 
 // ambiguous takes what the health command says for no proof.
 func ambiguous(p secret.Proof) secret.Proof {
@@ -70,17 +71,18 @@ type glance struct {
 }
 
 // glance looks at the sessions. Who asks while somebody looks shares the next
-// look with all others: a thousand workloads are not a thousand questions.
+// look with all others: a thousand workloads are not a thousand questions. One
+// that has begun is not cut off, which would cost the session that holds the lock.
 func (r *run) glance(ctx context.Context, w way) ([]secret.Sessions, error) {
 	asked := r.Now()
 	select {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
-	case last := <-r.glances:
+	case last := <-r.glances: // put back when the look is over
 		defer func() { r.glances <- last }()
 		if last.began.Before(asked) {
 			last.began = r.Now()
-			last.seen, last.err = r.sessionsOf(ctx, r.involved(w))
+			last.seen, last.err = r.sessionsOf(r.late, r.involved(w))
 		}
 		return last.seen, last.err
 	}

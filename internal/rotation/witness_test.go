@@ -91,3 +91,18 @@ func TestWorkloadsShareLooks(t *testing.T) {
 		}
 	})
 }
+
+// On the way back nobody looks, and what is healthy is no more proven.
+func TestHealthProvesNothingOnTheWayBackEither(t *testing.T) {
+	alternating(t, func(t *testing.T, w *world) {
+		w.healthy()
+		w.sick = func(_, mark string) bool { return mark != "" && !strings.HasSuffix(mark, "-back") }
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusRolledBack, 1)
+		for _, p := range podsOf(res, inPod) {
+			if p.Evidence != secret.NotProven {
+				t.Errorf("%v because of %q", p.Evidence, p.Reason)
+			}
+		}
+	})
+}

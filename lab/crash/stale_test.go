@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -51,9 +52,32 @@ func TestPodWithTheFormerPasswordIsReplaced(t *testing.T) {
 			if err = errors.Join(err, b.Settled()); err != nil || ended.Code != 0 || strings.Count(ended.Said, verdicts[m.name]) != 1 {
 				t.Errorf("exit code %d: %v\n%s", ended.Code, err, ended.Said)
 			}
+			if m.name == "alternate" {
+				b.stays(t)
+			}
 			fmt.Fprintf(os.Stdout, "stale pod, %s: %s, and all is well after %.1fs\n", m.name, verdicts[m.name], ended.Took.Seconds())
 		})
 	}
+}
+
+// stays demands that the pod goes on as the former role.
+func (b *Bench) stays(t *testing.T) {
+	conn, err := pgx.Connect(b.ctx, b.Superuser)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(b.ctx)
+	const sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND backend_start > now() - interval '1 second'"
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		var n int
+		if err := conn.QueryRow(b.ctx, sessions, b.Name).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		if n > 0 {
+			return
+		}
+	}
+	t.Error("nobody logs in as the former role: the pod is not stale")
 }
 
 // fallBehind lets the Secret hold its former data until the next pod has started,
