@@ -141,6 +141,13 @@ func TestRefused(t *testing.T) {
 		if _, err := d.Refused(t.Context(), "", false, []string{former.User}); err != nil {
 			t.Errorf("the first part of one: %v", err)
 		}
+		resumes := f.open(f.admin) // what it was refused may have been before the change that another run has made
+		if verdict, err := resumes.Holds(t.Context(), former); verdict != secret.No || err != nil {
+			t.Fatal(verdict, err)
+		}
+		if _, err := resumes.Refused(t.Context(), "", true, []string{former.User}); err != nil {
+			t.Errorf("of a run that has changed nothing: %v", err)
+		}
 	})
 	t.Run("Elsewhere", func(t *testing.T) {
 		s.Configure("log_destination", "syslog")
