@@ -192,6 +192,21 @@ func TestUnfinishedEmergencyNamesWhatItIsAbout(t *testing.T) {
 	})
 }
 
+// An emergency that finds no password in the Secret has none to put back either.
+func TestEmergencyPutsNothingIntoTheGap(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		delete(w.served.keys, "username")
+		delete(w.served.keys, "password")
+		w.hooks["1 Lockout.Close 1"] = w.changes(func() { w.down = func(what string) bool { return what == "Served.Set" } })
+		res, _ := w.run(emergency, func(r *rotation.Rotation) { r.Role = role })
+		w.broken = nil // the served password was gone before
+		expect(t, res, rotation.StatusUnfinished, 3)
+		if slices.ContainsFunc(w.calls, func(c string) bool { return strings.Contains(c, "Database.Set") }) {
+			t.Errorf("calls %q", w.calls)
+		}
+	})
+}
+
 func TestWorkloadThatIsLeftAloneIsNoneOfThoseRestarted(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.alone = inPod2

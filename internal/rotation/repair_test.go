@@ -2,6 +2,7 @@ package rotation_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,10 @@ func TestRepairGoesForwardOnly(t *testing.T) {
 		expect(t, res, rotation.StatusRotated, 0)
 		w.settled(t, w.served.keys["password"])
 		warns(t, res, "there is nothing to go back to")
+		commit := slices.IndexFunc(res.Steps, func(s rotation.StepResult) bool { return s.Name == "commit" })
+		if commit < 0 || res.Steps[commit].Detail != "nothing of the rotation is kept" {
+			t.Errorf("steps %+v", res.Steps)
+		}
 		if !res.OneWay || w.drifted() || !w.journal.Data["previous"].IsZero() {
 			t.Errorf("one way %v, drifted %v, kept %v", res.OneWay, w.drifted(), w.journaled())
 		}
