@@ -126,7 +126,8 @@ func TestEmergencyKeepsTheFormerRoleWhileItMayBeTheOnlyOne(t *testing.T) {
 // A lost lock is taken again: nothing has failed for good.
 func TestEmergencyThatLosesItsLockClosesTheFormerRoleInItsTurn(t *testing.T) {
 	alternating(t, func(t *testing.T, w *world) {
-		w.hooks["1 "+remote+".Set 1"] = func(p *process) { p.cut() }
+		w.script["1 "+remote+".Set 1"] = cutAfter
+		w.hooks["1 "+remote+".Set 1"] = func(*process) { time.Sleep(5 * time.Second) } // the pods are restarted meanwhile
 		res, _ := w.run(emergency)
 		expect(t, res, rotation.StatusRotated, 0)
 		if slices.ContainsFunc(res.Steps, func(s rotation.StepResult) bool { return s.Name == "revoke" && s.Err != nil }) || !w.nologin {
