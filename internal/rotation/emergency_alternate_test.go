@@ -180,6 +180,19 @@ func TestEmergencyProvesThatTheFormerRoleIsClosed(t *testing.T) {
 	})
 }
 
+// One that nobody has met before the end holds up a resume as little.
+func TestResumedEmergencyIsNotHeldUpByAPodThatIsMetLate(t *testing.T) {
+	alternating(t, func(t *testing.T, w *world) {
+		w.proofs = func(string, int) secret.Proof { return secret.Proof{Addresses: []string{"10.1.0.1"}} }
+		w.script["1 Restart "+inPod+" 1"] = crashAfter
+		w.run(emergency)
+		w.hooks["2 Health.Ready 1"] = w.changes(func() { w.clients = append(w.clients, session{role, "core", "10.1.0.1", time.Now().Add(time.Second)}) })
+		res, _ := w.run(resume)
+		expect(t, res, rotation.StatusRotated, 0)
+		warns(t, res, `it has logged in as role "alfred_user" since the change`)
+	})
+}
+
 // A pod that goes on with the compromised role is said once, and then shut out: it
 // must not keep that role open.
 func TestResumedEmergencyShutsOutAStalePod(t *testing.T) {
