@@ -191,10 +191,11 @@ func (b *Bench) untouched(s *fixture.State) bool {
 	return strings.Contains(s.Journal.Annotations["pgrotate.io/record"], `"restart":"none"`)
 }
 
-// logsIn tells whether a pod logs in. It is asked again where a busy machine
-// keeps it from answering: one that has another password never will.
+// logsIn tells whether a pod logs in. It is asked again for half a minute where a
+// busy machine keeps it, or the database, from answering: one that has another
+// password never will.
 func (b *Bench) logsIn(pod string) (err error) {
-	for range 5 {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(time.Second) {
 		var said string
 		if said, err = b.ask(pod); err == nil && strings.HasPrefix(said, "healthy:") {
 			return nil
