@@ -155,13 +155,16 @@ func (r *run) decide(ctx context.Context) (string, error) {
 		return "", err
 	}
 	r.started, r.replaced, r.fresh = true, r.served.Credential, secret.Value{}
-	r.sent, r.shut, r.changed, r.intact = time.Time{}, time.Time{}, time.Time{}, names(r.copies())
 	r.forget()
+	r.intact = names(r.copies())
 	return fmt.Sprintf("rotation %s is written down", next.ID), nil
 }
 
 // forget drops what this run has done for another rotation.
-func (r *run) forget() { r.wrote, r.restarting, r.closed = false, false, false }
+func (r *run) forget() {
+	r.sent, r.shut, r.changed, r.intact = time.Time{}, time.Time{}, time.Time{}, nil
+	r.wrote, r.restarting, r.closed = false, false, false
+}
 
 // draft is the rotation that was asked for. What an open one may have brought
 // into the database stays known until the new password is in its place.

@@ -93,7 +93,7 @@ func (r *run) turn(ctx context.Context) error {
 		r.step("claim", r.claim),
 		r.step("fence", r.fence),
 		r.step("journal", r.decide),
-		r.exchange,
+		r.exchange, // forward or back, and what an emergency leaves is closed
 		r.step("commit", r.commit),
 		r.retire,
 		r.next,

@@ -1,6 +1,7 @@
 package rotation_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -103,6 +104,55 @@ func TestHealthProvesNothingOnTheWayBackEither(t *testing.T) {
 			if p.Evidence != secret.NotProven {
 				t.Errorf("%v because of %q", p.Evidence, p.Reason)
 			}
+		}
+	})
+}
+
+// answering stands in for what the sessions show, or how the question ends.
+type answering struct {
+	rotation.Sessions
+	opened func(context.Context) []secret.Sessions
+}
+
+func (a answering) Opened(ctx context.Context, _ []string, _ time.Time) ([]secret.Sessions, error) {
+	return a.opened(ctx), nil
+}
+
+// Who may not see when sessions began does not see more by looking again.
+func TestHiddenSessionsAreLookedAtOnce(t *testing.T) {
+	alternating(t, func(t *testing.T, w *world) {
+		w.healthy()
+		looks := 0
+		res, _ := w.run(rotate, func(r *rotation.Rotation) {
+			r.Sessions = answering{r.Sessions, func(context.Context) []secret.Sessions {
+				looks++
+				return []secret.Sessions{{Role: twin, Hidden: 1}}
+			}}
+		})
+		expect(t, res, rotation.StatusRotated, 0)
+		if looks > 3 {
+			t.Errorf("%d looks, for two workloads and in the end", looks)
+		}
+	})
+}
+
+// A question that is cut off costs the session, and with it the lock.
+func TestALookIsNotCutOff(t *testing.T) {
+	alternating(t, func(t *testing.T, w *world) {
+		w.healthy()
+		w.script["1 "+remote+".Set 1"] = refuse
+		w.hooks["1 "+remote+".Set 1"] = func(*process) { time.Sleep(time.Second) }
+		looked, cut := false, false
+		res, _ := w.run(rotate, func(r *rotation.Rotation) {
+			r.Sessions = answering{r.Sessions, func(ctx context.Context) []secret.Sessions {
+				time.Sleep(2 * time.Second)
+				looked, cut = true, cut || ctx.Err() != nil
+				return nil
+			}}
+		})
+		expect(t, res, rotation.StatusRolledBack, 1)
+		if !looked || cut {
+			t.Errorf("looked %v, cut off %v", looked, cut)
 		}
 	})
 }
