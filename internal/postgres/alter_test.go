@@ -230,17 +230,41 @@ func TestAChangeIsThreeMessages(t *testing.T) {
 	if _, err := d.Set(t.Context(), f.fresh()); err != nil {
 		t.Fatal(err)
 	}
-	var said []string
-	for line := range strings.Lines(f.logged(from)) {
-		if _, statement, ok := strings.Cut(line, " "+f.admin.User+"@postgres pgrotate 127.0.0.1 LOG:  statement: "); ok {
-			said = append(said, statement)
-		}
-	}
+	said := f.saidByAdmin(from)
 	for i, message := range []string{"BEGIN; SAVEPOINT quiet", "ALTER ROLE", "COMMIT"} {
 		if len(said) != 3 || !strings.HasPrefix(said[i], message) {
 			t.Fatalf("%q, want three, and %q", said, message)
 		}
 	}
+}
+
+// TestSetIsAsQuietAsItMay lets the administrator set one of the settings: what he
+// may not set does not take that back.
+func TestSetIsAsQuietAsItMay(t *testing.T) {
+	f := newFixture(t)
+	if f.major() < 15 {
+		t.Skip("a setting of a superuser can be granted from PostgreSQL 15 on")
+	}
+	f.exec("GRANT SET ON PARAMETER log_statement TO " + quote(f.admin.User))
+	defer f.exec("REVOKE SET ON PARAMETER log_statement FROM " + quote(f.admin.User))
+	d := f.locked(f.admin)
+	from := f.logEnd()
+	if _, err := d.Set(t.Context(), f.fresh()); err != nil {
+		t.Fatal(err)
+	}
+	if said := f.saidByAdmin(from); len(said) != 1 || !strings.HasPrefix(said[0], "BEGIN; SAVEPOINT quiet") {
+		t.Errorf("the log shows %q", said)
+	}
+}
+
+// saidByAdmin are the statements of the administrator that the log shows.
+func (f *fixture) saidByAdmin(from int64) (said []string) {
+	for line := range strings.Lines(f.logged(from)) {
+		if _, statement, ok := strings.Cut(line, " "+f.admin.User+"@postgres pgrotate 127.0.0.1 LOG:  statement: "); ok {
+			said = append(said, statement)
+		}
+	}
+	return said
 }
 
 // TestSetWithoutPLpgSQL changes a password where nothing can be hushed.
