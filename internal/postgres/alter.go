@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	alterAttempts = 3 // while somebody else alters the role at the same moment
-	cleanUp       = 3 * time.Second
+	alterAttempts = 3                       // while somebody else alters the role at the same moment
+	cleanUp       = 1500 * time.Millisecond // a run that is told to stop has to end within 5 s
 )
 
 // hush begins a transaction and keeps what follows out of the server's log and of

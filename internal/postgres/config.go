@@ -70,6 +70,9 @@ type Database struct {
 	altered    bool                 // this has changed a password, and knows it
 	turnedAway map[string]int       // own logins as a role that were refused since then
 
+	waking sync.Mutex // guards rest
+	rest   func()     // ends what keeps the session awake, also while it waits for an answer
+
 	looking sync.Mutex // guards next
 	next    *look      // the round trip of Check that has not begun; nil: none waits
 }

@@ -1,8 +1,8 @@
 package postgres
 
 import (
-	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"maps"
@@ -67,40 +67,66 @@ func (d *Database) connect(ctx context.Context, c secret.Credential, w way) (*pg
 	return conn, scrub(err)
 }
 
-// listener notices which method of authentication the server asks for, and that it
-// accepted the proof of the password. It says so before it looks at anything else,
-// and some SQLSTATEs come both before and after: 53300 of a full server proves
-// nothing, 53300 of a full role does.
+// listener notices what the server asks for, and that it accepted the proof of the
+// password. It says so before it looks at anything else, and some SQLSTATEs come
+// both before and after: 53300 of a full server proves nothing, 53300 of a full
+// role does.
 type listener struct {
-	asked    string // the method; empty: nothing was asked yet
+	asked    challenge // without a method: nothing was asked yet
 	accepted bool
+	rest     []byte // of a message that has not come as a whole
+	deaf     bool   // there is no more to hear
 }
 
 func (l *listener) frontend(r io.Reader, w io.Writer) *pgproto3.Frontend {
-	f := pgproto3.NewFrontend(r, w)
-	f.Trace(l, pgproto3.TracerOptions{SuppressTimestamps: true})
-	return f
+	*l = listener{}
+	return pgproto3.NewFrontend(io.TeeReader(r, l), w)
 }
 
-// Write looks at one message of the protocol trace and keeps nothing of it.
-func (l *listener) Write(line []byte) (int, error) {
-	message, fromServer := bytes.CutPrefix(line, []byte("B\tAuthentication"))
-	if !fromServer {
-		return len(line), nil
+// Write hears what the server sends, up to the end of the authentication. See
+// https://www.postgresql.org/docs/current/protocol-message-formats.html.
+func (l *listener) Write(sent []byte) (int, error) {
+	if l.deaf {
+		return len(sent), nil
+	}
+	const head = 5 // a letter, and the length of the rest with itself
+	for l.rest = append(l.rest, sent...); !l.deaf && len(l.rest) >= head; {
+		end := 1 + int(binary.BigEndian.Uint32(l.rest[1:head]))
+		if end < head || end > longestGreeting {
+			l.deaf = true
+		} else if end > len(l.rest) {
+			return len(sent), nil
+		} else {
+			l.hear(l.rest[0], l.rest[head:end])
+			l.rest = l.rest[end:]
+		}
+	}
+	if l.deaf {
+		l.rest = nil
+	}
+	return len(sent), nil
+}
+
+// hear takes one message.
+func (l *listener) hear(letter byte, body []byte) {
+	const number = 4 // of the request for authentication
+	if letter != 'R' || len(body) < number {
+		return
 	}
 	method := methodOther
-	switch name, _, _ := bytes.Cut(message, []byte("\t")); string(name) {
-	case "Ok":
-		l.accepted, method = true, methodNone
-	case "SASL":
-		method = methodSCRAM
-	case "MD5Password":
-		method = methodMD5
-	case "CleartextPassword":
+	switch binary.BigEndian.Uint32(body) {
+	case pgproto3.AuthTypeOk:
+		l.accepted, l.deaf, method = true, true, methodNone
+	case pgproto3.AuthTypeCleartextPassword:
 		method = methodPassword
+	case pgproto3.AuthTypeMD5Password:
+		method = methodMD5
+	case pgproto3.AuthTypeSASL:
+		method = methodSCRAM
+	case pgproto3.AuthTypeSASLContinue:
+		_, l.asked.salting, _ = readServerFirst(string(body[number:]))
 	}
-	if l.asked == "" {
-		l.asked = method
+	if l.asked.method == "" {
+		l.asked.method = method
 	}
-	return len(line), nil
 }

@@ -46,12 +46,31 @@ func (d *Database) take(ctx context.Context, base string, wait time.Duration) er
 		return err
 	}
 	d.held, d.lock = s, base
+	awake := d.wake()
 	ticks, stop := d.ticker(keepAwake)
 	go func() {
 		defer stop()
-		d.stayAwake(s, ticks)
+		d.stayAwake(awake, s, ticks)
 	}()
 	return nil
+}
+
+// wake returns the context of what keeps a new session awake.
+func (d *Database) wake() context.Context {
+	d.waking.Lock()
+	defer d.waking.Unlock()
+	awake, rest := context.WithCancel(context.Background())
+	d.rest = rest
+	return awake
+}
+
+// doze ends it.
+func (d *Database) doze() {
+	d.waking.Lock()
+	defer d.waking.Unlock()
+	if d.rest != nil {
+		d.rest()
+	}
 }
 
 func (s *session) lockOn(ctx context.Context, base string, wait time.Duration) error {
@@ -59,16 +78,13 @@ func (s *session) lockOn(ctx context.Context, base string, wait time.Duration) e
 	defer cancel()
 	op := fmt.Sprintf("lock the rotation of role %q", base)
 	limit := strconv.FormatInt(max(1, wait.Milliseconds()), 10) // 0 would wait for ever
-	if _, err := s.conn.Exec(ctx, "SELECT set_config('lock_timeout', $1, false)", limit); err != nil {
-		return unknown(op, err)
-	}
-	if _, err := s.conn.Exec(ctx, "SELECT pg_advisory_lock($1)", lockKey(base)); hasCode(err, codeLockTimeout) {
+	// FROM comes first, and what it sets ends with the statement; the lock does not.
+	_, err := s.conn.Exec(ctx, "SELECT pg_advisory_lock($1) FROM set_config('lock_timeout', $2, true)", lockKey(base), limit)
+	switch {
+	case hasCode(err, codeLockTimeout):
 		return &Error{op: fmt.Sprintf("%s: another session has held it for %s", op, wait), class: busy,
 			hint: "wait until the other run has ended; pg_stat_activity shows it as application_name " + ApplicationName}
-	} else if err != nil {
-		return unknown(op, err)
-	}
-	if _, err := s.conn.Exec(ctx, "SELECT set_config('lock_timeout', $1, false)", lockTimeout); err != nil {
+	case err != nil:
 		return unknown(op, err)
 	}
 	return nil
@@ -82,14 +98,11 @@ func lockKey(base string) int64 {
 
 // identity tells this server and lock apart from others.
 func (s *session) identity(ctx context.Context) (system, database string, err error) {
-	if database, err = s.database(ctx); err != nil {
-		return "", "", err
-	}
 	err = s.row(ctx, "SELECT system_identifier::text FROM pg_control_system()", nil, &system)
 	if err != nil && !hasCode(err, codeNoPrivilege) {
 		return "", "", s.failed("read the system identifier", err)
 	}
-	return system, database, nil
+	return system, s.database, nil
 }
 
 // Check makes one round trip on the session that holds the lock and returns the
@@ -177,6 +190,7 @@ func (s *session) failed(op string, err error) *Error {
 // Release gives the lock back by closing its session, and ends any other. It may be
 // called without holding the lock.
 func (d *Database) Release() {
+	d.doze() // it may be waiting for a server that answers nothing any more
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.release()
@@ -188,6 +202,7 @@ func (d *Database) Release() {
 
 func (d *Database) release() {
 	if d.held != nil {
+		d.doze()
 		d.held.close()
 		d.held, d.lock = nil, ""
 	}
@@ -195,22 +210,22 @@ func (d *Database) release() {
 
 // stayAwake keeps tunnels and balancers from ending an idle session, and
 // notices early when one did.
-func (d *Database) stayAwake(s *session, ticks <-chan time.Time) {
+func (d *Database) stayAwake(ctx context.Context, s *session, ticks <-chan time.Time) {
 	for {
 		select {
 		case <-s.done:
 			return
 		case <-ticks:
 		}
-		if err := d.nudge(s); err != nil {
+		if err := d.nudge(ctx, s); err != nil {
 			return // the session is gone: the next call finds out
 		}
 	}
 }
 
-func (d *Database) nudge(s *session) error {
+func (d *Database) nudge(ctx context.Context, s *session) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var one int
-	return s.row(context.Background(), "SELECT 1", nil, &one)
+	return s.row(ctx, "SELECT 1", nil, &one)
 }

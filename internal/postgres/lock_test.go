@@ -228,7 +228,7 @@ func TestSpareSession(t *testing.T) {
 	f := newFixture(t)
 	d := f.open(f.admin)
 	use := func() (uint32, error) {
-		_, err := d.ServerAddress(t.Context())
+		_, err := d.Verifier(t.Context(), secret.New("any"))
 		return d.spare.conn.PgConn().PID(), err
 	}
 	first, err := use()
@@ -318,6 +318,43 @@ func TestKeepAlive(t *testing.T) {
 	}
 	d.Release()
 	<-stopped
+}
+
+// TestReleaseDoesNotWaitForASilentServer: a run that is told to stop has few seconds.
+func TestReleaseDoesNotWaitForASilentServer(t *testing.T) {
+	f := newFixture(t)
+	var hole silence
+	d := f.open(f.admin, f.plainly(func(conn net.Conn) net.Conn { return deafened{conn, &hole} }))
+	ticks, stopped := make(chan time.Time), make(chan struct{})
+	d.ticker = func(time.Duration) (<-chan time.Time, func()) { return ticks, func() { close(stopped) } }
+	f.acquire(d)
+	hole.asked = make(chan struct{})
+	ticks <- time.Time{}
+	<-hole.asked
+	began := time.Now()
+	d.Release()
+	<-stopped
+	if took := time.Since(began); took > answerTimeout/2 {
+		t.Errorf("it took %v", took)
+	}
+}
+
+// silence swallows what is sent once there is a channel, which it closes then.
+type silence struct{ asked chan struct{} }
+
+type deafened struct {
+	net.Conn
+	hole *silence
+}
+
+func (d deafened) Write(p []byte) (int, error) {
+	if d.hole.asked == nil {
+		return d.Conn.Write(p)
+	}
+	if bytes.Contains(p, []byte("SELECT 1\x00")) {
+		close(d.hole.asked)
+	}
+	return len(p), nil
 }
 
 func TestKeepAliveNoticesALostSession(t *testing.T) {

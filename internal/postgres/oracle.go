@@ -67,15 +67,11 @@ func (s *session) judge(ctx context.Context, c secret.Credential) (secret.Verdic
 // judgeable excludes what makes the server answer "wrong password" to the right
 // one: a standby that lags, a role that is not there, VALID UNTIL.
 func (s *session) judgeable(ctx context.Context, name string) (role, facts, error) {
-	f, err := s.facts(ctx)
-	if err != nil {
-		return role{}, f, err
-	}
-	if f.standby {
-		return role{}, f, standby()
-	}
-	r, err := s.role(ctx, name)
-	if err == nil && r.expired {
+	f, r, err := s.about(ctx, name)
+	switch {
+	case f.standby:
+		return r, f, standby()
+	case err == nil && r.expired:
 		err = r.expiry()
 	}
 	return r, f, barred(err)
@@ -127,10 +123,10 @@ func (s *session) login(ctx context.Context, c secret.Credential, asked challeng
 }
 
 // offer tries c where the server asks for one of the methods, and returns what it
-// asks for. A SQLSTATE that the server raises only after it has accepted the proof
+// asks for; without a method it has asked for nothing. A SQLSTATE that the server raises only after it has accepted the proof
 // shows that the password is right; "wrong password" is raised instead of
 // accepting it.
-func (s *session) offer(ctx context.Context, c secret.Credential, methods string) (verdict secret.Verdict, asked string, err error) {
+func (s *session) offer(ctx context.Context, c secret.Credential, methods string) (verdict secret.Verdict, asked challenge, err error) {
 	heard := &listener{}
 	conn, err := s.db.connect(ctx, c, way{address: s.address, accept: methods, heard: heard})
 	if err == nil {
@@ -139,8 +135,8 @@ func (s *session) offer(ctx context.Context, c secret.Credential, methods string
 		_ = conn.Close(closing)
 		return secret.Yes, heard.asked, nil
 	}
-	if heard.asked == "" {
-		return secret.Unknown, "", probing(c.User, err)
+	if heard.asked.method == "" {
+		return secret.Unknown, heard.asked, probing(c.User, err)
 	}
 	if verdict := reading(err, heard.accepted); verdict != secret.Unknown {
 		if verdict != secret.Yes {
@@ -210,22 +206,21 @@ func notItsPassword(name string) error {
 	return no(fmt.Sprintf("recover the verifier of role %q: the database does not hold this password", name), "")
 }
 
-// rebuild tries the forms in which PostgreSQL may have hashed the password; a
-// login with one proves that it is the one.
+// rebuild tries the forms in which PostgreSQL may have hashed the password. A login
+// proves one, and the salt by which it was judged makes the verifier.
 func (s *session) rebuild(ctx context.Context, c secret.Credential, f facts) (secret.Value, error) {
-	asked, err := s.probe(ctx, c.User)
-	if err != nil {
-		return secret.Value{}, err
-	}
-	if !asked.byLogin() {
-		return secret.Value{}, unprovable(c.User, f.admin, asked)
-	}
-	for _, made := range s.db.remake(c, asked) {
-		switch verdict, err := s.login(ctx, made, asked); verdict {
-		case secret.Unknown:
+	for _, form := range normal(c.Password) {
+		verdict, asked, err := s.offer(ctx, secret.Credential{User: c.User, Password: s.db.keep(form)}, methodHashed)
+		switch {
+		case asked.method != "" && !asked.byLogin():
+			return secret.Value{}, unprovable(c.User, f.admin, asked)
+		case verdict == secret.Unknown:
 			return secret.Value{}, err
-		case secret.Yes, secret.Closed:
-			return made.Verifier, nil
+		case verdict == secret.No:
+		case asked.method == methodSCRAM && !asked.salting.valid():
+			return secret.Value{}, probing(c.User, errMalformed)
+		default:
+			return s.db.remake(c.User, form, asked), nil
 		}
 	}
 	return secret.Value{}, notItsPassword(c.User)

@@ -2,7 +2,11 @@ package postgres
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
@@ -46,14 +50,42 @@ func TestDoor(t *testing.T) {
 	}
 }
 
+// TestListener hears logins in pieces of every size: what was asked, and whether the
+// proof was accepted. What a query answers later is none of them.
 func TestListener(t *testing.T) {
-	for line, want := range map[string]bool{
-		"B\tAuthenticationOk\t9\n": true, "B\tAuthenticationSASLFinal\t9\n": false,
-		"F\tPasswordMessage\t9\t\"B\tAuthenticationOk\"\n": false, "": false,
+	asked := &pgproto3.AuthenticationSASL{AuthMechanisms: []string{mechanism}}
+	shown := &pgproto3.AuthenticationSASLContinue{Data: []byte("r=abcdef,s=" + rfcSalt + ",i=4096")}
+	salted := challenge{method: methodSCRAM, salting: salting{salt: rfcSalt, iterations: 4096}}
+	for name, c := range map[string]struct {
+		sent     []pgproto3.BackendMessage
+		asked    challenge
+		accepted bool
+	}{
+		"a login":                {[]pgproto3.BackendMessage{&pgproto3.NoticeResponse{Message: "hello"}, asked, shown, &pgproto3.AuthenticationSASLFinal{Data: []byte("v=x")}, &pgproto3.AuthenticationOk{}, &pgproto3.ErrorResponse{Code: codeTooMany}}, salted, true},
+		"a wrong password":       {[]pgproto3.BackendMessage{asked, shown, &pgproto3.ErrorResponse{Code: codeWrongPassword, Message: "R\x00\x00\x00\x08\x00\x00\x00\x00"}}, salted, false},
+		"a salt that is none":    {[]pgproto3.BackendMessage{asked, &pgproto3.AuthenticationSASLContinue{Data: []byte("r=abcdef,s=,i=4096")}}, challenge{method: methodSCRAM}, false},
+		"a hash":                 {[]pgproto3.BackendMessage{&pgproto3.AuthenticationMD5Password{}, &pgproto3.AuthenticationOk{}}, challenge{method: methodMD5}, true},
+		"a password as it is":    {[]pgproto3.BackendMessage{&pgproto3.AuthenticationCleartextPassword{}}, challenge{method: methodPassword}, false},
+		"trust":                  {[]pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}}, challenge{method: methodNone}, true},
+		"a server that is full":  {[]pgproto3.BackendMessage{&pgproto3.ErrorResponse{Code: codeTooMany}}, challenge{}, false},
+		"a row after the login":  {[]pgproto3.BackendMessage{asked, shown, &pgproto3.AuthenticationOk{}, &pgproto3.AuthenticationMD5Password{}}, salted, true},
+		"a message without end":  {[]pgproto3.BackendMessage{&pgproto3.NoticeResponse{Message: strings.Repeat("x", longestGreeting)}, asked}, challenge{}, false},
+		"something else, a GSS?": {[]pgproto3.BackendMessage{&pgproto3.AuthenticationGSS{}}, challenge{method: methodOther}, false},
 	} {
-		l := &listener{}
-		if n, err := l.Write([]byte(line)); n != len(line) || err != nil || l.accepted != want {
-			t.Errorf("%q: accepted %v, %d, %v", line, l.accepted, n, err)
+		var raw []byte
+		for _, m := range c.sent {
+			raw, _ = m.Encode(raw)
+		}
+		for _, size := range []int{1, 2, 7, len(raw)} {
+			l := &listener{}
+			for piece := range slices.Chunk(raw, size) {
+				if n, err := l.Write(piece); n != len(piece) || err != nil {
+					t.Errorf("%s: %d, %v", name, n, err)
+				}
+			}
+			if l.asked != c.asked || l.accepted != c.accepted || len(l.rest) >= longestGreeting {
+				t.Errorf("%s in pieces of %d: asked %+v, accepted %t", name, size, l.asked, l.accepted)
+			}
 		}
 	}
 }

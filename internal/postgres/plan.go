@@ -41,15 +41,11 @@ func (d *Database) plan(ctx context.Context, name, change string, examine func(*
 // onPrimary lends ask a session on the primary that has the role.
 func (d *Database) onPrimary(ctx context.Context, name string, ask func(*session, role, facts) error) error {
 	return d.with(ctx, func(s *session) error {
-		f, err := s.facts(ctx)
-		if err != nil {
-			return err
-		}
-		if f.standby {
+		f, r, err := s.about(ctx, name)
+		switch {
+		case f.standby:
 			return no("change a password on a standby: it is read-only", "let `postgres-url` name the primary")
-		}
-		r, err := s.role(ctx, name)
-		if err != nil {
+		case err != nil:
 			return err
 		}
 		if f.checks, err = s.readChecks(ctx); err != nil {
@@ -223,10 +219,9 @@ func (s *session) control(ctx context.Context, r role) (challenge, error) {
 		return asked, nil
 	}
 	wrong := secret.Credential{User: r.name, Password: secret.New(rand.Text())}
-	verdict, method, err := s.offer(ctx, wrong, methodSCRAM+","+methodMD5)
-	asked := challenge{method: method}
+	verdict, asked, err := s.offer(ctx, wrong, methodHashed)
 	switch {
-	case method == "":
+	case asked.method == "":
 		return asked, err
 	case verdict == secret.No, !asked.byLogin():
 		s.db.controlled[r.name] = asked

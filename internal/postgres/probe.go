@@ -23,6 +23,7 @@ const (
 	methodPassword = "password" // in clear text
 	methodNone     = "none"     // it trusts whoever comes this way
 	methodOther    = "other"
+	methodHashed   = methodSCRAM + "," + methodMD5 // each proves the password
 )
 
 const (
@@ -32,6 +33,8 @@ const (
 
 // serverFirst is the SCRAM server-first-message (RFC 5802, section 7).
 var serverFirst = regexp.MustCompile(`^r=([!-+\--~]+),s=([A-Za-z0-9+/]+={0,2}),i=([1-9][0-9]{0,7})$`)
+
+var errMalformed = errors.New("the server's first SCRAM message is malformed")
 
 // challenge is what the server asks of whoever wants to log in as a role.
 type challenge struct {
@@ -128,14 +131,26 @@ func beginSCRAM(frontend *pgproto3.Frontend) (challenge, error) {
 }
 
 func readChallenge(text, nonce string) (challenge, error) {
+	longer, s, err := readServerFirst(text)
+	switch {
+	case err != nil:
+		return challenge{}, err
+	case !strings.HasPrefix(longer, nonce) || longer == nonce:
+		return challenge{}, errMalformed
+	}
+	return challenge{method: methodSCRAM, salting: s}, nil
+}
+
+// readServerFirst returns what a server-first-message holds.
+func readServerFirst(text string) (nonce string, s salting, err error) {
 	m := serverFirst.FindStringSubmatch(text)
-	if m == nil || !strings.HasPrefix(m[1], nonce) || m[1] == nonce {
-		return challenge{}, errors.New("the server's first SCRAM message is malformed")
+	if m == nil {
+		return "", s, errMalformed
 	}
 	iterations, err := strconv.Atoi(m[3])
-	asked := challenge{method: methodSCRAM, salting: salting{salt: m[2], iterations: iterations}}
-	if err != nil || !asked.salting.valid() {
-		return challenge{}, errors.New("the server's salt or iteration count is out of range")
+	s = salting{salt: m[2], iterations: iterations}
+	if err != nil || !s.valid() {
+		return "", salting{}, errors.New("the server's salt or iteration count is out of range")
 	}
-	return asked, nil
+	return m[1], s, nil
 }

@@ -97,10 +97,6 @@ var here = []remain{
 // remains says what a new password of r does not take away. What may not be
 // looked at is said too, and is no reason to leave the password as it is.
 func (s *session) remains(ctx context.Context, r role) (sentences []string, err error) {
-	database, err := s.database(ctx)
-	if err != nil {
-		return nil, err
-	}
 	jobs, err := s.jobs(ctx)
 	if err != nil {
 		return nil, err
@@ -114,7 +110,7 @@ func (s *session) remains(ctx context.Context, r role) (sentences []string, err 
 			return sentences, s.failed(fmt.Sprintf("look at what role %q has", r.name), err)
 		}
 		if len(names) > 0 {
-			sentences = append(sentences, fmt.Sprintf(kind.sentence, r.name, enumerate(names), database))
+			sentences = append(sentences, fmt.Sprintf(kind.sentence, r.name, enumerate(names), s.database))
 		}
 	}
 	return sentences, nil

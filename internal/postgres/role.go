@@ -26,22 +26,58 @@ type role struct {
 const unlimited = -1
 
 func (s *session) role(ctx context.Context, name string) (role, error) {
-	r := role{name: name}
+	r, found, err := s.find(ctx, name)
+	if err == nil && !found {
+		err = nobody(name)
+	}
+	return r, err
+}
+
+// find looks a role up that may be missing.
+func (s *session) find(ctx context.Context, name string) (r role, found bool, err error) {
+	r = role{name: name}
 	if err := nameable(name); err != nil {
-		return r, err
+		return r, false, err
 	}
-	err := s.row(ctx, `SELECT oid, oid = 10, rolsuper, rolreplication, rolcanlogin, coalesce(rolvaliduntil <= clock_timestamp(), false),
-		coalesce(rolvaliduntil <= clock_timestamp() + interval '1 day', false), coalesce(rolvaliduntil::text, ''), rolconnlimit
-		FROM pg_roles WHERE rolname = $1`, []any{name},
-		&r.oid, &r.bootstrap, &r.super, &r.copies, &r.canLogin, &r.expired, &r.expiring, &r.until, &r.limit)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return r, no(fmt.Sprintf("look up role %q: it does not exist", name),
-			"check the user name in the served Secret and `postgres-role`")
+	err = s.row(ctx, "SELECT "+roleColumns+" FROM pg_roles WHERE rolname = $1", []any{name}, r.columns()...)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return r, false, nil
+	case err != nil:
+		return r, false, s.failed(fmt.Sprintf("look up role %q", name), err)
 	}
-	if err != nil {
-		return r, unknown(fmt.Sprintf("look up role %q", name), err)
+	return r, true, nil
+}
+
+// about asks for the facts and for the role in one round trip. Where the role is
+// missing the facts come with the error.
+func (s *session) about(ctx context.Context, name string) (f facts, r role, err error) {
+	r = role{name: name}
+	if err := nameable(name); err != nil {
+		return f, r, err
 	}
-	return r, nil
+	err = s.row(ctx, "SELECT "+factColumns+", "+roleColumns+" FROM (SELECT) AS server LEFT JOIN pg_roles ON rolname = $2",
+		[]any{leastIterations, name}, append(f.columns(), r.columns()...)...)
+	switch {
+	case err != nil:
+		return f, r, unknown(fmt.Sprintf("ask PostgreSQL about itself and role %q", name), err)
+	case r.oid == 0:
+		return f, r, nobody(name)
+	}
+	return f, r, nil
+}
+
+func nobody(name string) error {
+	return no(fmt.Sprintf("look up role %q: it does not exist", name), "check the user name in the served Secret and `postgres-role`")
+}
+
+// roleColumns are those of a row of pg_roles, or of none: no role has the oid 0.
+const roleColumns = `coalesce(oid, 0), coalesce(oid = 10, false), coalesce(rolsuper, false), coalesce(rolreplication, false), coalesce(rolcanlogin, false),
+	coalesce(rolvaliduntil <= clock_timestamp(), false), coalesce(rolvaliduntil <= clock_timestamp() + interval '1 day', false),
+	coalesce(rolvaliduntil::text, ''), coalesce(rolconnlimit, 0)`
+
+func (r *role) columns() []any {
+	return []any{&r.oid, &r.bootstrap, &r.super, &r.copies, &r.canLogin, &r.expired, &r.expiring, &r.until, &r.limit}
 }
 
 // streams tells whether the role may open replication connections, which

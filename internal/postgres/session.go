@@ -20,10 +20,12 @@ const (
 // session is one connection of the administrator. Probes and logins go to the
 // very server that it is connected to, whatever its name resolves to meanwhile.
 type session struct {
-	db      *Database
-	conn    *pgx.Conn
-	address string        // of that server; empty where only the tunnel knows
-	done    chan struct{} // closed when the session is closed on purpose
+	db       *Database
+	conn     *pgx.Conn
+	address  string        // of that server; empty where only the tunnel knows
+	server   string        // the IP address of the server by its own word; empty on a local socket
+	database string        // the connected one
+	done     chan struct{} // closed when the session is closed on purpose
 }
 
 // open connects the administrator and makes sure that what answers is a server
@@ -54,11 +56,10 @@ func (d *Database) administer(ctx context.Context) (*pgx.Conn, error) {
 	conn, err := d.connect(ctx, d.admin, w)
 	switch {
 	case err == nil:
-		conn.PgConn().Frontend().Untrace()
 		return conn, nil
 	case hasCode(err, codeProtocol): // a pooler that lets a client set nothing
 		return nil, pooled()
-	case w.accept != "" && w.heard.asked == methodPassword:
+	case w.accept != "" && w.heard.asked.method == methodPassword:
 		return nil, no("connect to PostgreSQL as the administrator: the server asks for the password in clear text, and nothing proves that it is the server",
 			"let `postgres-url` say sslmode=verify-full, with `postgres-ca` where the authority is not a public one; or let pg_hba.conf ask for scram-sha-256")
 	}
@@ -73,17 +74,18 @@ func settled() map[string]string {
 		"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 }
 
-// versioned are settings that not every version has, and the process that answers.
+// versioned are settings that not every version has, and the process that answers
+// with its address and the database that it is connected to.
 // The timeouts, of PostgreSQL 14 and 17, would end the session while it holds the
 // lock or waits for it; createrole_self_grant, of 16, would open the data of the
 // role to the administrator who makes it a twin.
 // https://www.postgresql.org/docs/current/runtime-config-client.html
-const versioned = `SELECT pg_backend_pid(), (SELECT count(set_config(name, value, false)) FROM pg_settings JOIN (VALUES
+const versioned = `SELECT pg_backend_pid(), current_database()::text, coalesce(host(inet_server_addr()), ''), (SELECT count(set_config(name, value, false)) FROM pg_settings JOIN (VALUES
 	('idle_session_timeout', '0'), ('transaction_timeout', '0'), ('createrole_self_grant', '')) AS wanted (name, value) USING (name))`
 
 func (s *session) prepare(ctx context.Context) error {
 	var pid uint32
-	if err := s.row(ctx, versioned, nil, &pid, nil); err != nil {
+	if err := s.row(ctx, versioned, nil, &pid, &s.database, &s.server, nil); err != nil {
 		return unknown("prepare the session", err)
 	}
 	if pid != s.conn.PgConn().PID() {
@@ -172,23 +174,20 @@ type facts struct {
 	checks     checks // of passwords and logins; a preflight asks for them
 }
 
+// factColumns are the facts; $1 is leastIterations.
+const factColumns = `pg_is_in_recovery(), current_user::text, session_user::text, greatest($1::int, current_setting('scram_iterations', true)::int),
+	has_column_privilege('pg_authid', 'rolname', 'SELECT') AND has_column_privilege('pg_authid', 'rolpassword', 'SELECT')`
+
+func (f *facts) columns() []any {
+	return []any{&f.standby, &f.admin, &f.login, &f.iterations, &f.readable}
+}
+
 func (s *session) facts(ctx context.Context) (facts, error) {
 	var f facts
-	err := s.row(ctx, `SELECT pg_is_in_recovery(), current_user::text, session_user::text, greatest($1::int, current_setting('scram_iterations', true)::int),
-		has_column_privilege('pg_authid', 'rolname', 'SELECT') AND has_column_privilege('pg_authid', 'rolpassword', 'SELECT')`,
-		[]any{leastIterations}, &f.standby, &f.admin, &f.login, &f.iterations, &f.readable)
-	if err != nil {
+	if err := s.row(ctx, "SELECT "+factColumns, []any{leastIterations}, f.columns()...); err != nil {
 		return f, unknown("ask PostgreSQL about itself", err)
 	}
 	return f, nil
-}
-
-// database is the name of the connected one.
-func (s *session) database(ctx context.Context) (name string, err error) {
-	if err := s.row(ctx, "SELECT current_database()::text", nil, &name); err != nil {
-		return "", s.failed("ask for the name of the database", err)
-	}
-	return name, nil
 }
 
 // major is the server's version, 16 for 16.14; 0 where it says nothing legible.

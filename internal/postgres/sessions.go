@@ -49,11 +49,7 @@ func (s *session) grantStats() string {
 // name. Class "refused": it will not; the hint is the GRANT.
 func (d *Database) PlanTermination(ctx context.Context, name string) error {
 	return d.with(ctx, func(s *session) error {
-		f, err := s.facts(ctx)
-		if err != nil {
-			return err
-		}
-		r, err := s.role(ctx, name)
+		f, r, err := s.about(ctx, name)
 		if err != nil {
 			return err
 		}

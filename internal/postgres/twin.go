@@ -69,19 +69,6 @@ func (d *Database) Create(ctx context.Context, base, twin string) error {
 	return err
 }
 
-// find looks a role up that may be missing.
-func (s *session) find(ctx context.Context, name string) (r role, found bool, err error) {
-	var exists bool
-	if err := s.row(ctx, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", []any{name}, &exists); err != nil {
-		return r, false, s.failed(fmt.Sprintf("look up role %q", name), err)
-	}
-	if !exists {
-		return r, false, nil
-	}
-	r, err = s.role(ctx, name)
-	return r, err == nil, err
-}
-
 // create sends the statements that make the twin, and more.
 func (s *session) create(ctx context.Context, base, twin, end string, more ...string) error {
 	statements, err := s.making(ctx, base, twin)

@@ -282,10 +282,6 @@ func (p twins) drift(ctx context.Context) (warnings []string, err error) {
 
 // policies warns of row security that sees the two roles as two.
 func (p twins) policies(ctx context.Context) (warnings []string, err error) {
-	database, err := p.database(ctx)
-	if err != nil {
-		return nil, err
-	}
 	for _, kind := range []struct{ word, sentence string }{
 		{"session_user", "in database %[4]q these policies ask for session_user, which tells roles %[1]q and %[2]q apart, rows may vanish: %[3]s"},
 		{"current_user", "in database %[4]q these policies ask for current_user, which is the same for roles %[1]q and %[2]q, unless a session says SET ROLE NONE: %[3]s"},
@@ -297,25 +293,25 @@ func (p twins) policies(ctx context.Context) (warnings []string, err error) {
 			return nil, p.failed("look at the policies for rows", err)
 		}
 		if len(found) > 0 {
-			warnings = append(warnings, fmt.Sprintf(kind.sentence, p.base.name, p.twin, enumerate(found), database))
+			warnings = append(warnings, fmt.Sprintf(kind.sentence, p.base.name, p.twin, enumerate(found), p.database))
 		}
 	}
-	unseen, err := p.elsewhere(ctx, database)
+	unseen, err := p.elsewhere(ctx)
 	return append(warnings, unseen...), err
 }
 
 // elsewhere warns of the databases whose policies are not seen from here.
-func (p twins) elsewhere(ctx context.Context, database string) (warnings []string, err error) {
+func (p twins) elsewhere(ctx context.Context) (warnings []string, err error) {
 	found, err := list(ctx, p.session, pgx.RowTo[string], `SELECT DISTINCT quote_ident(datname) FROM pg_shdepend d
 		JOIN pg_database b ON b.oid = CASE classid WHEN 'pg_database'::regclass THEN objid ELSE dbid END
 		WHERE refclassid = 'pg_authid'::regclass AND deptype IN ('o', 'a', 'r') AND pg_has_role($1::oid, refobjid, 'USAGE')
-		AND datallowconn AND datname <> $2 ORDER BY 1`, p.base.oid, database)
+		AND datallowconn AND datname <> $2 ORDER BY 1`, p.base.oid, p.database)
 	if err != nil {
 		return nil, p.failed(fmt.Sprintf("look for databases in which role %q has rights", p.base.name), err)
 	}
 	if len(found) > 0 {
 		warnings = append(warnings, fmt.Sprintf("policies were looked at in database %q alone, and role %q has objects or rights in others, too: %s; look there for policies that ask for session_user",
-			database, p.base.name, enumerate(found)))
+			p.database, p.base.name, enumerate(found)))
 	}
 	return warnings, nil
 }

@@ -139,16 +139,10 @@ func throwaway(iterations int) secret.Value {
 	return secret.New(strings.Join([]string{"SCRAM-SHA-256$" + strconv.Itoa(iterations) + ":" + s.salt, key() + ":" + key()}, "$"))
 }
 
-// remake rebuilds the verifiers of c that show the given challenge, each with the
-// form of the password that it is made of.
-func (d *Database) remake(c secret.Credential, asked challenge) []secret.Credential {
+// remake makes the verifier of a form of the password that shows the challenge.
+func (d *Database) remake(user, password string, asked challenge) secret.Value {
 	if asked.method == methodMD5 {
-		c.Verifier = d.keep(secret.MD5(c.User, c.Password.Reveal()))
-		return []secret.Credential{c}
+		return d.keep(secret.MD5(user, password))
 	}
-	var all []secret.Credential
-	for _, form := range normal(c.Password) {
-		all = append(all, secret.Credential{User: c.User, Password: d.keep(form), Verifier: d.derive(form, asked.salting)})
-	}
-	return all
+	return d.derive(password, asked.salting)
 }
