@@ -19,9 +19,12 @@ import (
 // restart would only make that rarer. A pod that is refuted is replaced, once;
 // a replacement that is refuted, too, has another reason.
 
-// inspection is the time between two looks at the logs of pods that do not
-// become ready.
-const inspection = 5 * time.Second
+// The time between two looks at the log of a pod that does not become ready
+// doubles from the first to the last: a thousand workloads may wait at once.
+const (
+	inspection     = 5 * time.Second
+	lastInspection = time.Minute
+)
 
 // attempt brings the pods of a marked workload to a verdict.
 type attempt struct {
@@ -33,7 +36,14 @@ type attempt struct {
 
 	first    map[types.UID]bool // pods that were there when the first was replaced; nil: none was
 	replaced map[types.UID]bool
-	proofs   []secret.Proof // of the last look
+	proofs   []secret.Proof     // of the last look
+	looks    map[types.UID]look // at logs of pods that are not ready
+}
+
+// look is when the log of a pod is looked at the next time, and how long after the last.
+type look struct {
+	next  time.Time
+	pause time.Duration
 }
 
 // run returns when every pod is up and asked. ctx limits the whole, limited the
@@ -64,15 +74,38 @@ func (a *attempt) examine(ctx context.Context, pods []pod) (again bool, err erro
 	return a.replaceAll(ctx, pods, asked)
 }
 
-// inspect searches the logs of the pods that are not ready. What it finds is
-// treated like what a health command says: waiting does not mend a wrong password.
-func (a *attempt) inspect(ctx context.Context, pods []pod) (again bool, err error) {
-	var waiting []pod
-	for _, p := range pods {
-		if !p.ready {
+// suspects are the pods whose logs are looked at now: those that have one and are
+// not ready, all of them where something is wrong.
+func (a *attempt) suspects(v verdict, wrong, tick bool) (waiting []pod) {
+	if v.done || !wrong && !tick {
+		return nil
+	}
+	if a.looks == nil {
+		a.looks = map[types.UID]look{}
+	}
+	for _, p := range v.pods {
+		if !p.ready && p.started && (wrong || a.due(p, time.Now())) {
 			waiting = append(waiting, p)
 		}
 	}
+	return waiting
+}
+
+// due tells whether the log of a pod has not been looked at for long enough.
+func (a *attempt) due(p pod, now time.Time) bool {
+	last := a.looks[p.uid]
+	if now.Add(inspection / 2).Before(last.next) { // the last tick may have come late, this one not
+		return false
+	}
+	pause := min(max(inspection, 2*last.pause), lastInspection)
+	a.looks[p.uid] = look{now.Add(pause), pause}
+	return true
+}
+
+// inspect searches the logs of pods that are not ready. What it finds is treated
+// like what a health command says: waiting does not mend a wrong password.
+// there are all pods that live.
+func (a *attempt) inspect(ctx context.Context, there, waiting []pod) (again bool, err error) {
 	if a.options.LogLines <= 0 || len(waiting) == 0 {
 		return false, nil
 	}
@@ -81,7 +114,7 @@ func (a *attempt) inspect(ctx context.Context, pods []pod) (again bool, err erro
 		return false, nil
 	}
 	a.proofs = proofs
-	return a.replaceAll(ctx, pods, asked)
+	return a.replaceAll(ctx, there, asked)
 }
 
 func isRefuted(p secret.Proof) bool { return p.Evidence == secret.Refuted }
@@ -148,20 +181,25 @@ func (a *attempt) alive(seen view) view {
 // see shows the workload without the pods that were told to go.
 func (a *attempt) see() view { return a.alive(a.watcher.see(a.kind, a.id())) }
 
-// await follows the rollout until it is judged.
+// await follows the rollout until it is judged, anew after each change only.
 func (a *attempt) await(ctx context.Context) ([]pod, error) {
 	looks := time.NewTicker(inspection)
 	defer looks.Stop()
+	var v verdict
+	var err error
 	shown := ""
-	for look := false; ; {
-		v, err := a.judged(a.see(), a.goal)
+	for tick := false; ; {
+		if !tick {
+			v, err = a.judged(a.see(), a.goal)
+		}
 		if v.detail != "" && v.detail != shown {
 			shown = v.detail
 			a.progress(shown)
 		}
-		if (look || classOf(err) == unhealthy) && !v.done {
-			again, cause := a.inspect(ctx, v.pods)
+		if waiting := a.suspects(v, classOf(err) == unhealthy, tick); len(waiting) > 0 {
+			again, cause := a.inspect(ctx, v.pods, waiting)
 			if again && cause == nil {
+				tick = false
 				continue
 			}
 			err = errors.Join(err, cause)
@@ -175,9 +213,9 @@ func (a *attempt) await(ctx context.Context) ([]pod, error) {
 		}
 		select {
 		case <-a.changed:
-			look = false
+			tick = false
 		case <-looks.C:
-			look = true
+			tick = true
 		case <-ctx.Done():
 			return nil, a.late(ctx, a.see(), a.goal, a.progress)
 		}

@@ -11,11 +11,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
@@ -142,25 +146,97 @@ func TestPodThatTheWitnessRefutesIsReplacedOnce(t *testing.T) {
 }
 
 // Waiting does not mend a wrong password: a pod that does not become ready is
-// looked at before its time is over.
+// looked at before its time is over. One whose container has not started has no log.
 func TestPodsThatAreNotReadyAreInspected(t *testing.T) {
-	l, d := &logbook{logs: map[string]string{"core-1": stale, "core-2": stale, "core-3": "gone"}}, &diary{}
-	waiting, gone := podNamed("core-1", "u1"), podNamed("core-3", "u3")
-	waiting.ready, gone.ready = false, false
+	l, d := &logbook{logs: map[string]string{"core-1": stale, "core-2": stale, "core-3": "gone", "core-4": stale}}, &diary{}
+	waiting, ready, gone, pending := podNamed("core-1", "u1"), podNamed("core-2", "u2"), podNamed("core-3", "u3"), podNamed("core-4", "u4")
+	waiting.ready, gone.ready, pending.ready = false, false, false
+	waiting.started, ready.started, gone.started = true, true, true
 	a := l.attempt(t, d)
-	again, err := a.inspect(t.Context(), []pod{waiting, podNamed("core-2", "u2"), gone})
+	inspect := func(a *attempt, pods ...pod) (bool, error) {
+		return a.inspect(t.Context(), pods, a.suspects(verdict{pods: pods}, false, true))
+	}
+	again, err := inspect(a, waiting, ready, gone, pending)
 	if !again || err != nil || !slices.Equal(l.read, []string{"core-1"}) || !slices.Equal(l.deleted, []string{"core-1 u1"}) {
 		t.Errorf("again %v, %v, read %q, deleted %q", again, err, l.read, l.deleted)
 	}
-	waiting.uid = "u9"
-	_, err = a.inspect(t.Context(), []pod{waiting})
+	second := waiting
+	second.uid = "u9"
+	_, err = inspect(a, second)
 	wantFailure(t, err, unhealthy, "tell of a refused login")
 
 	quiet := l.attempt(t, d)
 	quiet.options.LogLines = 0
-	if again, err := quiet.inspect(t.Context(), []pod{waiting}); again || err != nil {
+	if again, err := inspect(quiet, waiting); again || err != nil {
 		t.Errorf("logs that nobody wants read: %v, %v", again, err)
 	}
+}
+
+// TestInspectionsBecomeRarer: a pod that waits for an hour is looked at sixty times,
+// and one where something is wrong at once.
+func TestInspectionsBecomeRarer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, began := &attempt{}, time.Now()
+		waiting := podNamed("core-1", "u1")
+		waiting.ready, waiting.started = false, true
+		v := verdict{pods: []pod{waiting}}
+		var seen []time.Duration
+		ticks := time.NewTicker(inspection)
+		for late := time.Second; time.Since(began) < 3*time.Minute; <-ticks.C {
+			time.Sleep(late) // whoever looks is busy with others, less and less
+			late /= 2
+			if len(a.suspects(v, false, true)) > 0 {
+				seen = append(seen, time.Since(began).Truncate(inspection))
+			}
+		}
+		if want := []time.Duration{0, 5 * time.Second, 15 * time.Second, 35 * time.Second, 75 * time.Second, 135 * time.Second}; !slices.Equal(seen, want) {
+			t.Errorf("looked after %v, want %v", seen, want)
+		}
+		if len(a.suspects(v, true, false)) != 1 || len(a.suspects(v, false, false)) != 0 {
+			t.Error("something is wrong, and nobody looks; or nothing happened, and somebody does")
+		}
+		if v.done = true; len(a.suspects(v, true, true)) != 0 {
+			t.Error("all is done, and somebody looks")
+		}
+	})
+}
+
+// TestNobodyIsJudgedAnewWhereNothingHappens: a tick looks at logs alone, and the more
+// seldom the longer it lasts.
+func TestNobodyIsJudgedAnewWhereNothingHappens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		way := &held{release: make(chan struct{})} // there is no log
+		close(way.release)
+		c := &Cluster{config: &rest.Config{Host: "http://127.0.0.1", Transport: way}, namespace: "alfred", keeper: secret.NewKeeper(nil)}
+		if err := c.dial(); err != nil {
+			t.Fatal(err)
+		}
+		watch, all := street(c, 1)
+		all[0].options.LogLines = 50
+		changed, _ := watch.follow(all[0].kind, all[0].id())
+		a := &attempt{Workload: all[0], goal: goal{mark: "r1"}, changed: changed, progress: (&diary{}).write}
+		waiting, owner := ofPod(podOfShop("shop-0", "shop-0-x-1", "r1"))
+		waiting.ready, waiting.started = false, true
+		watch.pods.put(owner, waiting.uid, waiting)
+		var ended atomic.Bool
+		go func() {
+			if _, err := a.await(t.Context()); err != nil {
+				t.Error(err)
+			}
+			ended.Store(true)
+		}()
+		synctest.Wait()
+		waiting.ready = true
+		watch.pods.put(owner, waiting.uid, waiting) // which nobody is told
+		time.Sleep(3*time.Minute + time.Second)
+		if n := way.asked.Load(); n != 6 || ended.Load() {
+			t.Errorf("its log was looked at %d times; judged anew: %t", n, ended.Load())
+		}
+		watch.wake(owner)
+		if synctest.Wait(); !ended.Load() {
+			t.Error("a change is not judged")
+		}
+	})
 }
 
 func TestReplacementThatIsNotAllowed(t *testing.T) {

@@ -22,24 +22,39 @@ const (
 	// have 100 streams (--http2-max-streams-per-connection), watches included; each
 	// call that finds no room would open a connection of its own.
 	atOnceAtMost = 80
+	// commandsAtMost is how many pods are asked by a health command at once: each
+	// has a connection of its own, and is refuted where the answer takes too long.
+	commandsAtMost = 40
 )
+
+// turns are as many as there may be calls at once.
+type turns chan struct{}
+
+// take waits for a turn. done gives it back.
+func (t turns) take(ctx context.Context) (done func(), err error) {
+	select {
+	case t <- struct{}{}:
+		return func() { <-t }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
 
 // group is the client of an API group. All groups of a cluster share the turns.
 type group struct {
 	rest.Interface
-	turns chan struct{}
+	turns turns
 }
 
 // begin waits for a turn and returns the context of one call, whose time begins
 // then. done must be called after the call.
 func (g group) begin(ctx context.Context) (call context.Context, done func(), err error) {
-	select {
-	case g.turns <- struct{}{}:
-	case <-ctx.Done():
-		return nil, nil, context.Cause(ctx)
+	give, err := g.turns.take(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
 	call, cancel := context.WithTimeout(ctx, callTimeout)
-	return call, func() { cancel(); <-g.turns }, nil
+	return call, func() { cancel(); give() }, nil
 }
 
 type object interface {

@@ -41,6 +41,7 @@ type Cluster struct {
 	codec     runtime.ParameterCodec
 
 	core, apps, batch, authorization group
+	commands                         turns // of health commands
 }
 
 // Connect reads the credentials and prepares a connection; it sends nothing.
@@ -82,7 +83,7 @@ func (c *Cluster) dial() error {
 	if err != nil {
 		return fmt.Errorf("prepare the Kubernetes client: %w", err)
 	}
-	c.codec = runtime.NewParameterCodec(scheme)
+	c.codec, c.commands = runtime.NewParameterCodec(scheme), make(turns, commandsAtMost)
 	c.config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 	c.config.ContentType = runtime.ContentTypeProtobuf
 	c.config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
@@ -97,7 +98,7 @@ func (c *Cluster) dial() error {
 }
 
 func (c *Cluster) groups(transport *http.Client) error {
-	turns := make(chan struct{}, atOnceAtMost)
+	calls := make(turns, atOnceAtMost)
 	for _, g := range []struct {
 		version schema.GroupVersion
 		path    string
@@ -114,7 +115,7 @@ func (c *Cluster) groups(transport *http.Client) error {
 		if err != nil {
 			return fail(refused, "", "read the server address of the kubeconfig: %s", c.keeper.Scrub(err.Error()))
 		}
-		*g.client = group{client, turns}
+		*g.client = group{client, calls}
 	}
 	return nil
 }

@@ -1,7 +1,9 @@
 package kube
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -9,9 +11,11 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
@@ -28,6 +32,54 @@ func TestJudgeAllocates(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() { judge(r, pods, goal{mark: "r1", since: 2}) }); n > 8 {
 		t.Errorf("judging 7 pods allocates %v times", n)
+	}
+}
+
+// street is a watch of n Deployments with a pod each that are to carry the mark "r1",
+// and are followed. It asks no API server.
+func street(c *Cluster, n int) (*watcher, []*Workload) {
+	k, w := c.kinds()[0], &watcher{cluster: c, followers: map[string][]chan struct{}{}}
+	pods := &mirror[pod]{changed: w.wake, convert: func(o runtime.Object) (pod, string) { return ofPod(o.(*corev1.Pod)) }}
+	rollouts := &mirror[rollout]{changed: w.wake, convert: k.convert}
+	w.mirrors = &mirrors{pods: pods, rollouts: map[*kind]*mirror[rollout]{k: rollouts}}
+	var all []*Workload
+	var shops, theirs []any
+	for i := range n {
+		shop := shopNumber(i)
+		shop.Spec.Template.Annotations = map[string]string{annotationRestart: "r1"}
+		shop.UID = types.UID(shop.Name)
+		shops, theirs = append(shops, &shop), append(theirs, podOfShop(shop.Name, shop.Name+"-x-1", "r1"))
+		all = append(all, &Workload{cluster: c, kind: k, name: shop.Name, watcher: w, options: options(nil)})
+	}
+	_, _ = rollouts.Replace(shops, ""), pods.Replace(theirs, "")
+	return w, all
+}
+
+// TestAnEventCostsTheSameAmongMany holds what a change of a pod costs: it wakes the
+// follower of its own workload, which looks at that alone.
+func TestAnEventCostsTheSameAmongMany(t *testing.T) {
+	cost := func(n int) float64 {
+		w, all := street(&Cluster{namespace: "alfred", keeper: secret.NewKeeper(nil)}, n)
+		var changed []<-chan struct{}
+		for _, one := range all {
+			follows, _ := w.follow(one.kind, one.id())
+			changed = append(changed, follows)
+		}
+		event := podOfShop("shop-0", "shop-0-x-1", "r1")
+		allocated := testing.AllocsPerRun(100, func() {
+			_ = w.pods.Update(event)
+			<-changed[0]
+			if v, err := all[0].judged(w.see(all[0].kind, all[0].id()), goal{mark: "r1"}); err != nil || !v.done {
+				t.Fatalf("%+v, %v", v, err)
+			}
+		})
+		if slices.ContainsFunc(changed, func(c <-chan struct{}) bool { return len(c) > 0 }) {
+			t.Error("the event of a pod wakes others")
+		}
+		return allocated
+	}
+	if few, many := cost(10), cost(1000); many != few {
+		t.Errorf("an event makes %v allocations among 10 workloads, %v among 1000", few, many)
 	}
 }
 
@@ -131,4 +183,69 @@ func TestCallsTakeTurns(t *testing.T) {
 			t.Errorf("%d calls in all", n)
 		}
 	})
+}
+
+// hospital answers, after a while, that nobody may execute a command.
+type hospital struct{ now, most, all atomic.Int32 }
+
+func (h *hospital) RoundTrip(r *http.Request) (*http.Response, error) {
+	h.all.Add(1)
+	if n := h.now.Add(1); n > h.most.Load() {
+		h.most.Store(n)
+	}
+	defer h.now.Add(-1)
+	if !pause(r.Context(), healthTimeout-time.Second) {
+		return nil, r.Context().Err()
+	}
+	return nil, status(http.StatusForbidden)
+}
+
+// cluster connects to the hospital.
+func (h *hospital) cluster(t *testing.T) *Cluster {
+	t.Helper()
+	c := &Cluster{config: &rest.Config{Host: "http://127.0.0.1", WrapTransport: func(http.RoundTripper) http.RoundTripper { return h }}, namespace: "alfred", keeper: secret.NewKeeper(nil)}
+	if err := c.dial(); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestHealthCommandsTakeTurns asks the pods of many workloads, in two namespaces, at
+// once. A pod that has to wait for the others is not refuted for that.
+func TestHealthCommandsTakeTurns(t *testing.T) {
+	const workloads = 3 * commandsAtMost / together
+	synctest.Test(t, func(t *testing.T) {
+		way := &hospital{}
+		c, pods := way.cluster(t), make([]pod, together)
+		in := []*Cluster{c, c.in("elsewhere")}
+		var running sync.WaitGroup
+		for i := range workloads {
+			w := &Workload{cluster: in[i%2], kind: &kind{name: "deployment"}, name: "core", options: Options{HealthCommand: []string{"/healthcheck"}}}
+			running.Go(func() {
+				if proofs, _, err := w.prove(t.Context(), pods, (&diary{}).write); len(proofs) > 0 || classOf(err) != refused {
+					t.Errorf("%+v, %v", proofs, err)
+				}
+			})
+		}
+		running.Wait()
+		if most, all := way.most.Load(), way.all.Load(); most != commandsAtMost || all != workloads*together {
+			t.Errorf("%d of %d commands at once", most, all)
+		}
+	})
+}
+
+// TestTheWaitForAHealthCommandEndsWithTheRun, whose reason is told.
+func TestTheWaitForAHealthCommandEndsWithTheRun(t *testing.T) {
+	c := (&hospital{}).cluster(t)
+	for range commandsAtMost {
+		c.commands <- struct{}{}
+	}
+	ctx, stop := context.WithCancelCause(t.Context())
+	stop(errors.New("told to stop"))
+	w := &Workload{cluster: c, options: Options{HealthCommand: []string{"/healthcheck"}}}
+	evidence, _, err := w.ask(ctx, podNamed("core-1", "u1"), (&diary{}).write)
+	wantFailure(t, err, unavailable, `execute the health command in pod "core-1": told to stop`)
+	if evidence != secret.NotProven {
+		t.Errorf("evidence %v", evidence)
+	}
 }

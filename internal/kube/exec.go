@@ -30,12 +30,18 @@ const (
 	healthPause = 2 * time.Second
 )
 
-// ask executes the health command in a pod. A command that is not there cannot
-// check anything, which is said and held against nobody.
+// ask executes the health command in a pod. Its time begins with its turn: a pod
+// that had to wait is not refuted. A command that is not there cannot check
+// anything, which is said and held against nobody.
 func (w *Workload) ask(ctx context.Context, p pod, progress func(string)) (secret.Evidence, string, error) {
 	if len(w.options.HealthCommand) == 0 {
 		return secret.NotProven, "no health command is given", nil
 	}
+	done, err := w.cluster.commands.take(ctx)
+	if err != nil {
+		return secret.NotProven, "", w.unheard(p, err)
+	}
+	defer done()
 	limited, cancel := context.WithTimeoutCause(ctx, healthTimeout, errSlow)
 	defer cancel()
 	said, err := w.run(limited, p)
@@ -51,7 +57,12 @@ func (w *Workload) ask(ctx context.Context, p pod, progress func(string)) (secre
 	case errors.Is(context.Cause(limited), errSlow) && ctx.Err() == nil:
 		return secret.Refuted, fmt.Sprintf("the health command does not end within %v", healthTimeout), nil
 	}
-	return secret.NotProven, "", w.cluster.failed(fmt.Sprintf("execute the health command in pod %q", p.name), err,
+	return secret.NotProven, "", w.unheard(p, err)
+}
+
+// unheard is the failure to execute the health command.
+func (w *Workload) unheard(p pod, err error) error {
+	return w.cluster.failed(fmt.Sprintf("execute the health command in pod %q", p.name), err,
 		rule{resource: "pods/exec", verbs: []string{"create", "get"}})
 }
 

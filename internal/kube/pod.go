@@ -23,6 +23,7 @@ type pod struct {
 	reason      string // why it is not ready yet, or empty
 	crashed     bool   // what it has to say is in the log of the former container
 	container   string // the one that logs and the health command are about
+	started     bool   // that container runs or has run: it has a log
 }
 
 // ofPod returns the pod and the workload that it belongs to, as "kind/name".
@@ -36,7 +37,14 @@ func ofPod(o *corev1.Pod) (pod, string) {
 			p.crashed, p.container = w.Reason == "CrashLoopBackOff", status.Name
 		}
 	}
+	p.started = hasStarted(o, p.container)
 	return p, ownerOf(o)
+}
+
+func hasStarted(o *corev1.Pod, container string) bool {
+	return slices.ContainsFunc(slices.Concat(o.Status.InitContainerStatuses, o.Status.ContainerStatuses), func(s corev1.ContainerStatus) bool {
+		return s.Name == container && (s.State.Running != nil || s.State.Terminated != nil || s.LastTerminationState.Terminated != nil)
+	})
 }
 
 // trimPod drops what ofPod does not look at, which is most of a pod.

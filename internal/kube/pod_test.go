@@ -189,3 +189,28 @@ func TestUnnamed(t *testing.T) {
 		}
 	}
 }
+
+// TestAPodHasALogOnceItHasStarted: the API server has nothing to show of a container
+// that waits for its image, or for the one before it.
+func TestAPodHasALogOnceItHasStarted(t *testing.T) {
+	running, ended := corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}, corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}
+	creating := corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}
+	crashing := corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}
+	for name, c := range map[string]struct {
+		migrate, core []corev1.ContainerStatus
+		want          bool
+	}{
+		"nothing is known yet":     {nil, nil, false},
+		"it is being created":      {nil, []corev1.ContainerStatus{{Name: "core", State: creating}}, false},
+		"it runs":                  {nil, []corev1.ContainerStatus{{Name: "core", State: running}}, true},
+		"it has ended":             {nil, []corev1.ContainerStatus{{Name: "core", State: ended}}, true},
+		"it starts again":          {nil, []corev1.ContainerStatus{{Name: "core", State: creating, LastTerminationState: ended}}, true},
+		"another one runs":         {[]corev1.ContainerStatus{{Name: "migrate", State: running}}, []corev1.ContainerStatus{{Name: "core", State: creating}}, false},
+		"another one keeps ending": {[]corev1.ContainerStatus{{Name: "migrate", State: crashing, LastTerminationState: ended}}, []corev1.ContainerStatus{{Name: "core", State: creating}}, true},
+	} {
+		o := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "core"}}}, Status: corev1.PodStatus{InitContainerStatuses: c.migrate, ContainerStatuses: c.core}}
+		if p, _ := ofPod(o); p.started != c.want {
+			t.Errorf("%s: it has a log: %t", name, p.started)
+		}
+	}
+}

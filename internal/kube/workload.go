@@ -2,15 +2,12 @@ package kube
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
@@ -131,88 +128,45 @@ func (w *Workload) how() string {
 // of logs that Options.PrintLogs asks for come there too.
 //
 // The proofs are of the pods that were asked, with an error of those that it was
-// about. Class unhealthy: the pods came up wrong or not in time, or somebody reverted
-// the restart. Class conflict: another rotation restarted the workload.
+// about. Class refused: nothing was changed. Class unhealthy: the pods are being
+// replaced, and came up wrong or not in time, or may not be looked at, or somebody
+// reverted the restart. Class conflict: another rotation restarted the workload.
 func (w *Workload) Restart(ctx context.Context, mark string, sure func(context.Context) error, witness secret.Witness, progress func(detail string)) ([]secret.Proof, error) {
 	if w.aside != nil {
 		return nil, nil
 	}
-	restarted, err := w.insist(ctx, mark, sure)
+	changed, leave := w.watcher.follow(w.kind, w.id())
+	defer leave()
+	restarted, err := w.insist(ctx, mark, changed, sure)
 	if err != nil {
 		return nil, err
 	}
-	changed, leave := w.watcher.follow(w.kind, w.id())
-	defer leave()
 	a := &attempt{Workload: w, goal: goal{mark: mark, since: restarted.generation}, changed: changed, witness: witness, progress: progress}
 	limited, cancel := context.WithTimeoutCause(ctx, w.options.RolloutTimeout, errSlow)
 	defer cancel()
 	if err := a.run(ctx, limited); err != nil {
-		return a.proofs, err
+		return a.proofs, underway(err)
 	}
 	_, err = w.judged(a.see(), a.goal) // meanwhile one may have crashed
-	return a.proofs, err
+	return a.proofs, underway(err)
 }
 
-// insist marks the workload, again and again while the API server is away for a
-// moment or others write the workload: the same mark twice is one restart.
-func (w *Workload) insist(ctx context.Context, mark string, sure func(context.Context) error) (rollout, error) {
-	pause := wait.Backoff{Duration: 300 * time.Millisecond, Factor: 2, Steps: 5}
-	for {
-		r, err := w.compareAndMark(ctx, mark, sure)
-		if err == nil || classOf(err) != unavailable || pause.Steps == 0 {
-			return r, err
+// underway gives refusals the class of pods that came up wrong: they are being
+// replaced all the same.
+func underway(err error) error {
+	switch e := err.(type) {
+	case *failure:
+		if e.class == refused {
+			return &failure{class: unhealthy, text: e.text, hint: e.hint}
 		}
-		select {
-		case <-ctx.Done():
-			return r, err
-		case <-time.After(pause.Step()):
+	case interface{ Unwrap() []error }:
+		var all []error
+		for _, inner := range e.Unwrap() {
+			all = append(all, underway(inner))
 		}
+		return errors.Join(all...)
 	}
-}
-
-// compareAndMark marks the workload as it was before sure was asked.
-func (w *Workload) compareAndMark(ctx context.Context, mark string, sure func(context.Context) error) (rollout, error) {
-	seen, exists, err := w.kind.find(ctx, w.name)
-	switch {
-	case err != nil:
-		return seen, w.cluster.failed(fmt.Sprintf("read %s", w), err, rule{group: "apps", resource: w.kind.plural, verbs: []string{"list"}})
-	case !exists:
-		return seen, fail(missing, "", "restart %s: not found", w)
-	case seen.mark == mark:
-		return seen, nil
-	}
-	if err := sure(ctx); err != nil {
-		return seen, fmt.Errorf("restart %s: %w", w, err)
-	}
-	return w.mark(ctx, mark, seen.version)
-}
-
-// mark patches the pod template of the workload's version, of any if that is
-// empty. It leaves kubectl's own restart annotation alone: whoever owns that one
-// would find it changed by a stranger.
-func (w *Workload) mark(ctx context.Context, mark, version string, dryRun ...string) (rollout, error) {
-	body, err := restartPatch(mark, version)
-	if err != nil {
-		return rollout{}, fmt.Errorf("encode the restart of %s: %w", w, err)
-	}
-	r, err := w.kind.patch(ctx, w.name, body, dryRun...)
-	switch {
-	case apierrors.IsConflict(err): // somebody else, its controller most of the time, wrote between
-		return r, fail(unavailable, "", "restart %s: %v", w, err)
-	case err != nil:
-		return r, w.cluster.failed(fmt.Sprintf("restart %s", w), err,
-			rule{group: "apps", resource: w.kind.plural, name: w.name, verbs: []string{"patch"}})
-	}
-	return r, nil
-}
-
-func restartPatch(mark, version string) ([]byte, error) {
-	patch := map[string]any{"spec": map[string]any{"template": map[string]any{
-		"metadata": map[string]any{"annotations": map[string]string{annotationRestart: mark}}}}}
-	if version != "" {
-		patch["metadata"] = map[string]string{"resourceVersion": version}
-	}
-	return json.Marshal(patch)
+	return err
 }
 
 var errSlow = errors.New("the rollout takes too long")
