@@ -29,6 +29,11 @@ func emergency(res rotation.Result) ending {
 func emergencyUnfinished(res rotation.Result) ending {
 	end := ending{icon: "🚨", title: "Emergency unfinished",
 		next: []string{"Run `command: resume` with the same inputs at once, and again until it ends: it does what is left. It needs no `mode` and no `reason`."}}
+	if res.Others {
+		end.meaning = "The emergency that is open is another one, which has to be finished first, and could not be. What this run was to replace goes on being accepted."
+		end.next = append(end.next, "Then start this emergency again.")
+		return end
+	}
 	if strategyOf(res, Meta{}) == rotation.Alternate {
 		return end.switching(res)
 	}

@@ -68,6 +68,17 @@ func emergencyCase() rotation.Result {
 	return res
 }
 
+// The steps of somebody else's emergency shut nothing out that this one is about.
+func TestEmergencyThatIsNotBegunIsNotCalledShutOut(t *testing.T) {
+	for _, strategy := range []string{rotation.InPlace, rotation.Alternate} {
+		res := emergencyUnfinishedCase()
+		res.Strategy, res.Others = strategy, true
+		if end := emergencyUnfinished(res); strings.Contains(end.title, "shut out") || !strings.Contains(end.meaning, "another one") || len(end.next) != 2 {
+			t.Errorf("%s: %+v", strategy, end)
+		}
+	}
+}
+
 // emergencyUnfinishedCase has shut the compromised password out and not reached
 // everybody.
 // What was done for somebody else's emergency says nothing of the own one.

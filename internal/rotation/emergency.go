@@ -41,7 +41,7 @@ func (r *run) acquire(ctx context.Context, base string) (err error) {
 
 // supersedes tells whether the open rotation is given up for this run's own.
 func (r *run) supersedes() bool {
-	return r.emergency() && r.state.Phase != Idle && r.state.Mode == Planned
+	return r.emergency() && r.state.Phase != Idle && (r.state.Mode == Planned || r.state.ID == r.given)
 }
 
 // mine tells whether the open rotation is the one that this run was asked for.
@@ -75,13 +75,26 @@ func (r *run) lockOut(ctx context.Context, w way) (string, error) {
 
 // exchange walks the journal's way. Then it closes what an emergency leaves open,
 // also where GitHub or a rollout has failed: the compromised password does not go
-// on working because of them.
+// on working because of them, nor does that of somebody else's emergency which
+// cannot be finished.
 func (r *run) exchange(ctx context.Context) error {
 	err := r.forwardOrBack(ctx)
-	if err != nil && !r.closesAnyway(ctx, err) {
+	if err == nil || r.closesAnyway(ctx, err) {
+		err = errors.Join(err, r.revoke(ctx))
+	}
+	if err == nil || !r.overtakes(ctx, err) {
 		return err
 	}
-	return errors.Join(err, r.revoke(ctx))
+	r.warn(fmt.Sprintf("the emergency that was open, rotation %s, cannot be finished, and this one replaces its password: %v", r.state.ID, err))
+	r.given = r.state.ID
+	return errOwnTurn
+}
+
+// overtakes tells whether this run's own emergency begins although another one is
+// not finished. The password of that one is in the database and in the Secret.
+func (r *run) overtakes(ctx context.Context, cause error) bool {
+	certain := ClassOf(cause) != Lost && ClassOf(cause) != Conflict && ctx.Err() == nil
+	return certain && r.emergency() && !r.mine() && r.state.Mode == Emergency && r.wrote
 }
 
 // closesAnyway tells whether the other role may be closed although something has

@@ -145,7 +145,7 @@ func TestEmergencyClosesAfterItsOwnRestartOnly(t *testing.T) {
 			w.script["3 Served.Set 2"] = crashBefore
 			w.run(emergency, request("3"))
 		}
-		w.script["2 "+cluster+".Set 2"] = refuse
+		w.script["2 Served.Set 4"] = refuse
 		res, _ := w.run(emergency, request("2"))
 		expect(t, res, rotation.StatusUnfinished, 3)
 		if w.twin.nologin || res.FormerRole != twin {

@@ -329,6 +329,64 @@ func TestEmergencyFinishesAnotherAndMakesItsOwn(t *testing.T) {
 	})
 }
 
+// What holds up somebody else's emergency must not keep its password alive, which
+// is compromised by now.
+func TestEmergencyDoesNotWaitForAnotherThatCannotBeFinished(t *testing.T) {
+	for name, in := range map[string]func(*testing.T, func(*testing.T, *world)){rotation.InPlace: inWorld, rotation.Alternate: alternating} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				w.down = func(what string) bool { return what == remote+".Set" }
+				res, _ := w.run(emergency, request("7"))
+				expect(t, res, rotation.StatusUnfinished, 3)
+				res, _ = w.run(emergency, request("8"))
+				expect(t, res, rotation.StatusUnfinished, 3)
+				warned(t, res, "cannot be finished, and this one replaces its password")
+				for _, old := range []string{birth, "NewPassword1"} {
+					if w.login.opens(old) && !w.nologin || w.twin != nil && w.twin.opens(old) && !w.twin.nologin {
+						t.Errorf("%q opens a door", old)
+					}
+				}
+				if res.Others || res.FailedStep != "GitHub" || !w.opens("NewPassword2") {
+					t.Errorf("somebody else's: %t, failed step %q, the own password opens: %t", res.Others, res.FailedStep, w.opens("NewPassword2"))
+				}
+				w.down = func(string) bool { return false }
+				res, _ = w.run(resume)
+				expect(t, res, rotation.StatusRotated, 0)
+				w.settled(t, "NewPassword2")
+				res, _ = w.run(emergency, request("8"))
+				expect(t, res, rotation.StatusUnchanged, 0)
+			})
+		})
+	}
+}
+
+// Who goes on at the same request finishes its own, and makes no other.
+func TestEmergencyThatGitHubRefusesIsNotMadeTwice(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.down = func(what string) bool { return what == remote+".Set" }
+		w.run(emergency, request("7"))
+		res, _ := w.run(emergency, request("7"))
+		expect(t, res, rotation.StatusUnfinished, 3)
+		if w.passwords != 1 || !w.opens("NewPassword1") {
+			t.Errorf("%d passwords were made", w.passwords)
+		}
+	})
+}
+
+// Nothing is known of the own one yet.
+func TestEmergencyThatFinishesAnotherSaysWhoseIsOpen(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.script["1 Lockout.Close 1"] = crashAfter
+		w.run(emergency, request("7"))
+		w.script["2 Lockout.Expel 1"] = refuse
+		res, _ := w.run(emergency, request("8"))
+		expect(t, res, rotation.StatusUnfinished, 3)
+		if !res.Others {
+			t.Error("the open emergency is somebody else's, and is said to be this run's own")
+		}
+	})
+}
+
 func TestEmergencyIsNotDoneByTheRotationOfItsOwnWorkflowRun(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.run(rotate, request("7"))

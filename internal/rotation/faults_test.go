@@ -1,8 +1,10 @@
 package rotation_test
 
 import (
+	"context"
 	"flag"
 	"fmt"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -10,6 +12,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/pgrotate/pgrotate/internal/rotation"
+	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
 // go test ./internal/rotation -run EveryFault -v -args -pairs=basic
@@ -57,6 +62,10 @@ func situations() []situation {
 		w.run(rotate)
 	}
 	intruder := func(w *world) { w.intruder = true }
+	busy := func(w *world) {
+		live := w.process()
+		live.session, w.locks[role] = true, live
+	}
 	drifted := func(w *world) { w.run(rotate); w.drift() }
 	driftedBack := func(w *world) {
 		w.sick = forward
@@ -75,6 +84,9 @@ func situations() []situation {
 		{"nothing comes up, resume", none, rotate, sick, false, resume, nil},
 		{"emergency, resume", intruder, emergency, well, false, resume, nil},
 		{"emergency, emergency", none, emergency, well, false, emergency, nil},
+		{"emergency that takes the lock from a live run, resume", busy, emergency, well, false, resume, nil},
+		{"emergency over one that GitHub refuses, resume", refused, emergency, well, false, resume, nil},
+		{"rotation that ends the former sessions, resume", occupied, expelling, well, false, resume, nil},
 		{"emergency that nothing comes up after, resume", none, emergency, sick, false, resume, nil},
 		{"emergency over a way forward, resume", open, emergency, well, false, resume, nil},
 		{"emergency over a way back, rotate", back, emergency, well, false, rotate, nil},
@@ -102,6 +114,11 @@ func alternations() []situation {
 		w.run(rotate)
 	}
 	returned := func(w *world) { w.run(rotate); w.alternate = false }
+	deleted := func(w *world) {
+		w.policy.RetireAfter = 0
+		w.run(rotate)
+		w.journal, w.highest[0] = secret.Document{}, 0
+	}
 	back := func(w *world) {
 		w.sick = forward
 		w.script["1 Journal.Save 3"] = crashAfter
@@ -115,13 +132,26 @@ func alternations() []situation {
 		{"switched, on-failure stop", alternate(none), rotate, well, true, resume, nil},
 		{"switched and not verified, resume", alternate(switched), rotate, forward, false, resume, nil},
 		{"switched, then in place, resume", alternate(returned), rotate, well, false, resume, nil},
+		{"switched back without a journal, resume", alternate(deleted), rotate, well, false, resume, nil},
 		{"emergency that switches, resume", alternate(intruder), emergency, well, false, resume, nil},
 		{"emergency that switches and nothing comes up after, resume", alternate(intruder), emergency, sick, false, resume, nil},
+		{"emergency that switches over one that GitHub refuses, resume", alternate(refused), emergency, well, false, resume, nil},
 		{"emergency that switches over a way forward, resume", alternate(open), emergency, well, false, resume, nil},
 		{"emergency that switches over a way back, rotate", alternate(back), emergency, well, false, rotate, nil},
 		{"rollback of a way forward that switches, resume", alternate(open), undo, well, false, resume, nil},
 		{"rollback of a switch, rollback", alternate(switched), undo, well, false, undo, nil},
 	}
+}
+
+// refused leaves an emergency unfinished that GitHub does not take, nor those after it.
+func refused(w *world) {
+	w.down = func(what string) bool { return what == remote+".Set" }
+	w.run(emergency)
+}
+
+func expelling(r *rotation.Rotation, ctx context.Context) rotation.Result {
+	terminating(r)
+	return r.Rotate(ctx)
 }
 
 // scripted is one fault at one call.
@@ -160,7 +190,7 @@ func (s situation) play(t *testing.T, known map[string]bool, faults ...scripted)
 		if len(w.script) == 0 {
 			p.calls = w.calls
 		}
-		w.script = nil
+		w.script, w.down = nil, func(string) bool { return false }
 		w.policy.GoBack = true
 		if s.heal != nil {
 			w.run(s.heal)
@@ -186,6 +216,27 @@ func TestEveryFaultAtEveryCall(t *testing.T) {
 			tried.Add(e.tried)
 			equal.Add(e.equal)
 		})
+	}
+}
+
+// TestEveryPortMeetsFaults: what no situation calls is tried with no fault.
+func TestEveryPortMeetsFaults(t *testing.T) {
+	called := map[string]bool{}
+	for _, s := range situations() {
+		for _, call := range s.play(t, nil).calls {
+			called[strings.Fields(call)[1]] = true
+		}
+	}
+	for _, port := range []reflect.Type{reflect.TypeFor[rotation.Lock](), reflect.TypeFor[rotation.Database](), reflect.TypeFor[rotation.Lockout](), reflect.TypeFor[rotation.Twins](),
+		reflect.TypeFor[rotation.Retirement](), reflect.TypeFor[rotation.Journal](), reflect.TypeFor[rotation.Served](), reflect.TypeFor[rotation.Standbys](),
+		reflect.TypeFor[rotation.Sessions](), reflect.TypeFor[rotation.Addresses](), reflect.TypeFor[rotation.Refusals](), reflect.TypeFor[rotation.Health]()} {
+		for i := range port.NumMethod() {
+			what := port.Name() + "." + port.Method(i).Name
+			asksNobody := strings.HasSuffix(what, ".String") || what == "Lock.Release" || what == "Served.Render"
+			if !called[what] && !asksNobody && what != "Served.Differs" { // a check asks that, and changes nothing
+				t.Errorf("%s is called in no situation", what)
+			}
+		}
 	}
 }
 

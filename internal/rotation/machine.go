@@ -46,6 +46,7 @@ type run struct {
 	wrote      bool      // this run has written the pending credential into the served Secret
 	restarting bool      // and who reads it is being restarted
 	closed     bool      // and has closed the role that an emergency leaves
+	given      string    // somebody else's emergency that cannot be finished, by its id
 	because    error     // what turned the rotation back
 
 	glances chan glance // the last one, while nobody looks
@@ -70,6 +71,9 @@ func (r *run) machine(ctx context.Context) error {
 			// A rotation that others commit from here on counts as the one that was asked for.
 			r.noted, r.claimed, r.started = &note{id: r.state.ID}, 0, false
 			r.forget()
+			if r.because == nil {
+				r.result.FailedStep = ""
+			}
 		case err != nil && ClassOf(err) == Lost && lost < relocks && ctx.Err() == nil:
 			lost++
 			r.intact = nil

@@ -70,12 +70,14 @@ func (p *process) alive() error {
 type databasePort struct{ p *process }
 
 func (d databasePort) Plan(ctx context.Context, name string) (string, []string, error) {
-	return "new verifier", nil, d.p.call(ctx, "Database.Plan", func() error {
-		if d.p.w.role(name) == nil {
-			return &failed{"refused", "role " + name + " does not exist"}
-		}
-		return nil
-	})
+	return "new verifier", nil, d.p.call(ctx, "Database.Plan", func() error { return d.p.w.exists(name) })
+}
+
+func (w *world) exists(name string) error {
+	if w.role(name) == nil {
+		return &failed{"refused", "role " + name + " does not exist"}
+	}
+	return nil
 }
 
 func (d databasePort) Verifier(ctx context.Context, password secret.Value) (v secret.Value, err error) {

@@ -29,11 +29,12 @@ func refuted(workload string, pods []secret.Proof) error {
 func (r *run) testify(user string, opened []secret.Sessions) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	met := byAddress(opened)
 	var errs []error
 	for i, target := range r.result.Workloads {
 		pods := slices.Clone(target.Pods)
 		for n := range pods {
-			pods[n] = explained(witnessed(pods[n], user, opened))
+			pods[n] = explained(witnessed(pods[n], user, met.of(pods[n])))
 		}
 		r.result.Workloads[i].Pods = pods
 		if target.Err == nil { // else it has been said
@@ -41,6 +42,26 @@ func (r *run) testify(user string, opened []secret.Sessions) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// sightings are sessions by the address that they are from: thousands of pods are
+// looked for among as many sessions.
+type sightings map[string][]secret.Sessions
+
+func byAddress(opened []secret.Sessions) sightings {
+	met := sightings{}
+	for _, s := range opened {
+		met[s.Address] = append(met[s.Address], s)
+	}
+	return met
+}
+
+// of are the sessions that are from an address of the pod.
+func (met sightings) of(p secret.Proof) (all []secret.Sessions) {
+	for _, address := range p.Addresses {
+		all = append(all, met[address]...)
+	}
+	return all
 }
 
 // witnessed is a proof with what the sessions add that were opened after the

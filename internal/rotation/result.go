@@ -57,6 +57,7 @@ type Result struct {
 	FormerRole    string    // still opens a door, and is not served any more
 	RetireAt      time.Time // when it may be retired
 	Retired       string    // role that this run has retired
+	Others        bool      // the open rotation is somebody else's emergency, and that of this run is not begun
 	OneWay        bool      // a planned rotation that was, or is, only going forward
 	Undone        string    // the rotation that a rollback has undone, or is undoing
 	Checks        []Check   // what a check looked at; none: it was none, or could not begin
@@ -132,6 +133,7 @@ func (r *run) describe() {
 		res.Mode, res.Strategy = cmp.Or(r.state.Mode, res.Mode), cmp.Or(r.state.Record.Strategy, res.Strategy)
 	}
 	r.doors()
+	res.Others = r.emergency() && r.unfinished() && r.state.Mode == Emergency && !r.mine()
 	if r.started || r.unfinished() {
 		res.Undone, res.OneWay = r.state.Record.Undoes, r.state.Record.Repairs
 	}

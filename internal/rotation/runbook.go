@@ -54,6 +54,9 @@ func (r *run) open(w way) action {
 		if err := r.createTwin(ctx, w); err != nil {
 			return "", err
 		}
+		if r.started && r.has(ctx, r.rival(w)) { // most likely; and a role has one password
+			return r.alter(ctx, w)
+		}
 		switch verdict, err := r.holds(ctx, c); verdict {
 		case secret.Yes:
 			r.shuts(w)
@@ -127,6 +130,19 @@ func (r *run) createTwin(ctx context.Context, w way) error {
 	return limited(ctx, func(ctx context.Context) error { return r.Twins.Create(ctx, r.roles.base, r.roles.twin) })
 }
 
+// has asks the oracle once.
+func (r *run) has(ctx context.Context, c secret.Credential) bool {
+	if c.Password.IsZero() {
+		return false
+	}
+	verdict := secret.Unknown
+	err := limited(ctx, func(ctx context.Context) (err error) {
+		verdict, err = r.Database.Holds(ctx, c)
+		return err
+	})
+	return err == nil && (verdict == secret.Yes || verdict == secret.Closed)
+}
+
 // holds asks the oracle again while it does not know.
 func (r *run) holds(ctx context.Context, c secret.Credential) (secret.Verdict, error) {
 	return insistOn(ctx, func(ctx context.Context) (secret.Verdict, error) { return r.Database.Holds(ctx, c) })
@@ -150,13 +166,10 @@ func (r *run) foreign(ctx context.Context, w way) error {
 	if w.enables() || r.state.Record.Repairs {
 		return nil
 	}
-	other := r.state.Previous
-	switch {
-	case w.back && w.alternate: // no rotation touches the role that it switched away from
+	if w.back && w.alternate { // no rotation touches the role that it switched away from
 		return r.foreignBack(w.credential.User)
-	case w.back:
-		other = r.state.Pending
 	}
+	other := r.rival(w)
 	verdict, err := r.holds(ctx, other)
 	switch {
 	case verdict == secret.Unknown:
@@ -168,6 +181,18 @@ func (r *run) foreign(ctx context.Context, w way) error {
 	}
 	r.warn(fmt.Sprintf("role %q had a password that this rotation never set: somebody else changed it, and it was overwritten", other.User))
 	return nil
+}
+
+// rival is the other password that the role has, unless somebody else has given it
+// one; zero where this rotation knows none.
+func (r *run) rival(w way) secret.Credential {
+	switch {
+	case w.alternate || r.state.Record.Repairs:
+		return secret.Credential{}
+	case w.back:
+		return r.state.Pending
+	}
+	return r.state.Previous
 }
 
 func (r *run) foreignBack(role string) error {

@@ -19,7 +19,7 @@ func (t twinsPort) Member(ctx context.Context, name, base string) (member bool, 
 }
 
 func (t twinsPort) PlanFormer(ctx context.Context, name string) (string, []string, error) {
-	return databasePort(t).Plan(ctx, name)
+	return "new verifier", nil, t.p.call(ctx, "Twins.PlanFormer", func() error { return t.p.w.exists(name) })
 }
 
 func (t twinsPort) PlanTwin(ctx context.Context, base, other, target string) (string, []string, error) {

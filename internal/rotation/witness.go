@@ -26,11 +26,11 @@ func (r *run) witness(w way) secret.Witness {
 			pods[i] = ambiguous(pods[i])
 		}
 		for n := 0; n < looks && !w.back && slices.ContainsFunc(pods, unmet) && rested(ctx, n); n++ {
-			seen, err := r.glance(ctx, w)
+			last := r.glance(ctx, w)
 			for i := range pods {
-				pods[i] = witnessed(pods[i], w.credential.User, seen)
+				pods[i] = witnessed(pods[i], w.credential.User, last.met.of(pods[i]))
 			}
-			if err != nil || slices.ContainsFunc(seen, hidden) {
+			if last.err != nil || last.hidden {
 				break // who looks at the sessions next says so
 			}
 		}
@@ -65,25 +65,27 @@ func rested(ctx context.Context, n int) bool {
 
 // glance is a look at the sessions that began after it was asked for.
 type glance struct {
-	began time.Time
-	seen  []secret.Sessions
-	err   error
+	began  time.Time
+	met    sightings
+	hidden bool // when some of them began may not be seen
+	err    error
 }
 
 // glance looks at the sessions. Who asks while somebody looks shares the next
 // look with all others: a thousand workloads are not a thousand questions. One
 // that has begun is not cut off, which would cost the session that holds the lock.
-func (r *run) glance(ctx context.Context, w way) ([]secret.Sessions, error) {
+func (r *run) glance(ctx context.Context, w way) glance {
 	asked := r.Now()
 	select {
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return glance{err: context.Cause(ctx)}
 	case last := <-r.glances: // put back when the look is over
 		defer func() { r.glances <- last }()
 		if last.began.Before(asked) {
-			last.began = r.Now()
-			last.seen, last.err = r.sessionsOf(r.late, r.involved(w))
+			began := r.Now()
+			opened, err := r.sessionsOf(r.late, r.involved(w))
+			last = glance{began, byAddress(opened), slices.ContainsFunc(opened, hidden), err}
 		}
-		return last.seen, last.err
+		return last
 	}
 }

@@ -3,7 +3,7 @@ package model
 // afterFence goes where the journal points, or begins.
 func (c call) afterFence() step {
 	j := &c.p.journal
-	escalates := c.ask.Command == Emergency && !j.emergency
+	escalates := c.ask.Command == Emergency && (!j.emergency || c.p.given == j.id && j.id != 0)
 	switch {
 	case j.phase == idle && c.p.own && c.Mistake == AlterBeforeJournal:
 		return c.alterFirst()

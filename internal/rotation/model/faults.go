@@ -85,7 +85,7 @@ func (m Machine) calls(s state, i int) []edge {
 	} else {
 		add(" IS REFUSED: ", m.stops(after, i, true)...)
 	}
-	if p.at == verify && s.spent.Failures < m.Budget.Failures && !p.lost {
+	if p.at == verify && s.spent.Failures < m.Budget.Failures && !p.lost && !p.stuck { // then no rollout is asked any more
 		failing := s
 		failing.spent.Failures++
 		add(" SAYS NO: ", m.stops(failing, i, false)...)
@@ -141,6 +141,13 @@ func (m Machine) stops(s state, i int, refused bool) []edge {
 		}
 		return []edge{closes}
 	}
+	if m.overtakes(&p, i) {
+		own := m.own(s, i)
+		if s.spent.Faults > 0 {
+			return append(out, own)
+		}
+		return []edge{own}
+	}
 	if p.journal.emergency && m.Mistake != EmergencyKeepsOld || p.journal.previous.password == 0 {
 		return out
 	}
@@ -161,6 +168,23 @@ func (m Machine) stops(s state, i int, refused bool) []edge {
 // rollout failed. What is served is proven first.
 func (m Machine) closesAnyway(p *process) bool {
 	return p.journal.emergency && m.Alternate && !p.stuck && p.at >= remote && p.at <= verify && m.Mistake != StuckOpen
+}
+
+// overtakes: an emergency does not wait for GitHub or a rollout to finish another
+// one. The password of that one is in the database and in the Secret.
+func (m Machine) overtakes(p *process, i int) bool {
+	others := m.Runs[i].Command == Emergency && p.journal.emergency && p.journal.by != m.request(i)
+	return others && p.wrote && p.at >= remote && p.at <= expelFormer && m.Mistake != StuckFirst
+}
+
+// own begins the run's own emergency over the one that cannot be finished.
+func (m Machine) own(s state, i int) edge {
+	p := &s.runs[i]
+	given := p.journal.id
+	p.noted, p.claimed = note{id: given}, 0
+	p.again(&s)
+	p.given = given
+	return other(s, "makes its own all the same")
 }
 
 // mayRevert: the Secret cannot be written, nor the way back be decided, and it is

@@ -50,6 +50,8 @@ func foci(faults int8, full bool) []focus {
 	all := []focus{
 		// Planned rotations and emergencies get into each other's way.
 		{"rotations", meet(Machine{Budget: Budget{Faults: faults, Failures: 1, Takeovers: 1}}, asks(Rotate, Rotate), asks(Rotate, Emergency), asks(Emergency, Emergency))},
+		// Nothing but GitHub and rollouts fail.
+		{"GitHub refuses", meet(Machine{Budget: Budget{Failures: 3}}, asks(Emergency, Emergency), asks(Emergency, Emergency, Emergency))},
 		// What is finished is undone, what is not is turned back.
 		{"rollbacks", meet(Machine{Budget: one}, asks(Rollback, Rollback), asks(Rotate, Rollback), asks(Emergency, Rollback))},
 		// A rotation, an emergency and a rollback take the lock from one another.

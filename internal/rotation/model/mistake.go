@@ -50,6 +50,7 @@ const (
 	NoRevoke
 	RevokeEarly
 	StuckOpen
+	StuckFirst
 	InPlaceKeepsFormer
 	TargetOpen
 

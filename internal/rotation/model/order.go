@@ -41,8 +41,10 @@ func either(yes bool, a, b step) step {
 func (c call) afterForward() step {
 	p, emergency := c.p, c.p.journal.emergency
 	switch at := p.at; {
+	case at == expelFormer && p.stuck:
+		return c.givesUp()
 	case at >= verify && p.stuck:
-		return either(at == expelFormer, failed, p.at+1)
+		return p.at + 1
 	case at == probe:
 		return c.afterProbe()
 	case at == alter:
@@ -73,6 +75,15 @@ func (c call) afterForward() step {
 		return commit
 	}
 	return p.at + 1
+}
+
+// givesUp: what an emergency replaced is closed, and no more can be done for it.
+func (c call) givesUp() step {
+	if c.overtakes(c.p, c.i) {
+		*c.s = c.own(*c.s, c.i).to
+		return lock
+	}
+	return failed
 }
 
 // afterProbe changes the password where the database does not accept it, and
@@ -189,8 +200,10 @@ func (m Machine) exposes(s *state, i int) bool {
 	if !s.runs[i].journal.emergency || m.Runs[i].Command == Rollback || spent != (Budget{}) {
 		return false
 	}
+	began := s.began[m.request(i)-1]
 	for role, password := range s.db.accepted {
-		if password != stolen && s.compromised&(1<<password) != 0 && s.db.works(cred{int8(role), password}) {
+		known := s.compromised&(1<<password) != 0 || password < began
+		if password != stolen && known && s.db.works(cred{int8(role), password}) {
 			return true
 		}
 	}

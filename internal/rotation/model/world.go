@@ -76,6 +76,7 @@ type process struct {
 	put     bool  // nobody has written GitHub since it did
 	intact  bool  // it has begun the rotation, and GitHub has taken nothing of it, for sure
 	stuck   bool  // GitHub or a rollout has failed: it closes what an emergency replaced, and gives up
+	given   int8  // somebody else's emergency that could not be finished: it makes its own over it
 }
 
 // note is how the journal was before the lock was awaited.
