@@ -1,8 +1,6 @@
 package action
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"os"
 
@@ -21,21 +19,20 @@ func (p *program) publish(result rotation.Result, meta report.Meta) {
 		p.console.annotate("error", title, message)
 	}
 	_, _ = fmt.Fprint(p.out, p.keeper.Scrub(report.Terminal(result, meta)))
-	document, err := report.JSON(result, meta)
-	if err != nil {
-		p.console.line("the JSON report is missing: %v", err)
-	}
-	p.writeReport(document)
+	p.writeReport(result, meta)
 	p.writeSummary(result, meta)
-	p.writeOutputs(result, document)
+	p.writeOutputs(result, meta)
 }
 
-func (p *program) writeReport(document []byte) {
+func (p *program) writeReport(result rotation.Result, meta report.Meta) {
 	if p.config.Report == "" {
 		return
 	}
-	text := p.keeper.Scrub(string(document)) + "\n"
-	if err := os.WriteFile(p.config.Report, []byte(text), 0o644); err != nil {
+	document, err := report.JSON(result, meta)
+	if err == nil {
+		err = os.WriteFile(p.config.Report, []byte(p.keeper.Scrub(string(document))+"\n"), 0o644)
+	}
+	if err != nil {
 		p.console.line("the report is missing: %v", err)
 	}
 }
@@ -49,15 +46,19 @@ func (p *program) writeSummary(result rotation.Result, meta report.Meta) {
 	})
 }
 
-func (p *program) writeOutputs(result rotation.Result, document []byte) {
+func (p *program) writeOutputs(result rotation.Result, meta report.Meta) {
 	if p.getenv("GITHUB_OUTPUT") == "" {
 		return
+	}
+	line, err := report.Line(result, meta)
+	if err != nil {
+		p.console.line("the output \"report\" is empty: %v", err)
 	}
 	p.guarded("outputs", func() {
 		for _, output := range report.Outputs(result) {
 			p.files.SetOutput(output.Name, p.keeper.Scrub(oneLine(output.Value)))
 		}
-		p.files.SetOutput("report", p.keeper.Scrub(compact(document)))
+		p.files.SetOutput("report", p.keeper.Scrub(string(line)))
 	})
 }
 
@@ -70,12 +71,4 @@ func (p *program) guarded(what string, write func()) {
 		}
 	}()
 	write()
-}
-
-func compact(document []byte) string {
-	var line bytes.Buffer
-	if err := json.Compact(&line, document); err != nil {
-		return ""
-	}
-	return line.String()
 }

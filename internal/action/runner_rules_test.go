@@ -133,6 +133,16 @@ func TestALargeSummaryIsDropped(t *testing.T) {
 	}
 }
 
+func TestLargeOutputsAreRefused(t *testing.T) {
+	r := &runner{}
+	for value, refused := range map[string]bool{strings.Repeat("x", outputBytes/2): false, strings.Repeat("x", outputBytes/2+1): true, strings.Repeat("😀", outputBytes/4+1): true} {
+		r.outputs = map[string]string{"report": value}
+		if err := r.handOn(); (err != nil) != refused {
+			t.Errorf("%d bytes of UTF-8: %v", len(value), err)
+		}
+	}
+}
+
 func TestInputsComeInTheRunnersSpelling(t *testing.T) {
 	r, err := newRunner(t.TempDir())
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf16"
 
 	"sigs.k8s.io/yaml"
 )
@@ -37,6 +38,10 @@ const (
 	annotationText  = 4096
 	summaryBytes    = 1 << 20
 )
+
+// outputBytes is what GitHub takes of the outputs of a job, in UTF-16.
+// https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax#jobsjob_idoutputs
+const outputBytes = 1_000_000
 
 // commandFiles are the files that a step may write, by their variable.
 var commandFiles = []string{"GITHUB_OUTPUT", "GITHUB_STATE", "GITHUB_ENV", "GITHUB_PATH", "GITHUB_STEP_SUMMARY"}
@@ -96,7 +101,7 @@ func (r *runner) finish(stdout, stderr string) error {
 	err := errors.Join(r.listen(stderr), r.listen(stdout))
 	r.outputs = map[string]string{}
 	return errors.Join(err, r.pairs("GITHUB_OUTPUT", r.outputs), r.pairs("GITHUB_STATE", r.state),
-		r.untouched("GITHUB_ENV"), r.untouched("GITHUB_PATH"), r.summarize())
+		r.untouched("GITHUB_ENV"), r.untouched("GITHUB_PATH"), r.summarize(), r.handOn())
 }
 
 func (r *runner) listen(output string) error {
@@ -298,6 +303,18 @@ func (r *runner) summarize() error {
 		r.summary += r.mask(line)
 	}
 	return err
+}
+
+// handOn makes the outputs those of the job.
+func (r *runner) handOn() error {
+	size := 0
+	for _, value := range r.outputs {
+		size += 2 * len(utf16.Encode([]rune(value)))
+	}
+	if size > outputBytes {
+		return fmt.Errorf("the outputs have %d bytes", size)
+	}
+	return nil
 }
 
 // shown is everything that somebody who may read the run can see.

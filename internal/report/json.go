@@ -52,6 +52,7 @@ type document struct {
 	Warnings        []string         `json:"warnings"`
 	RunURL          string           `json:"run_url,omitempty"`
 	Version         string           `json:"version,omitempty"`
+	Shortened       map[string]int   `json:"shortened,omitempty"` // in the output alone: the lists that were too long for it, and how many entries each had
 }
 
 type findingInJSON struct {
@@ -96,16 +97,22 @@ type copyInJSON struct {
 	Error     string `json:"error,omitempty"`
 }
 
+// longestText is how many characters a text of the report may have.
+const longestText = 16 << 10
+
 // JSON returns the report for programs, indented, in the shape that document
 // describes. It lists everything, whatever the summary folds. The error is
 // that of encoding/json and never comes for a Result of this program.
 func JSON(res rotation.Result, meta Meta) ([]byte, error) {
-	b := newBuilder(res, meta, limits{text: 16 << 10})
+	return encode(newBuilder(res, meta, limits{text: longestText}).document(), "  ")
+}
+
+func encode(d document, indent string) ([]byte, error) {
 	var buf bytes.Buffer
 	encoder := json.NewEncoder(&buf)
 	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(b.document()); err != nil {
+	encoder.SetIndent("", indent)
+	if err := encoder.Encode(d); err != nil {
 		return nil, fmt.Errorf("encode the JSON report: %w", err)
 	}
 	return bytes.TrimSpace(buf.Bytes()), nil
