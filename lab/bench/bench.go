@@ -29,11 +29,12 @@ type Way struct {
 
 // Cost is what one rotation took.
 type Cost struct {
-	Total   time.Duration
-	Slowest time.Duration // rollout; zero: not known
-	Refused int           // logins of the services
-	Window  time.Duration // from the first to the last of them
-	Memory  int64         // largest resident set, bytes; zero: not known
+	Total     time.Duration // from the start to the end of the process
+	Preflight time.Duration // zero: there is none
+	Slowest   time.Duration // rollout; zero: not known
+	Refused   int           // logins of the services
+	Window    time.Duration // from the first to the last of them
+	Memory    int64         // largest resident set of a process, bytes; zero: not known
 
 	Absent    time.Duration // the Secret was not there
 	Gap       time.Duration // from ALTER ROLE to the Secret; negative: not known

@@ -57,7 +57,7 @@ func hand(b *testing.B) func(context.Context, labtest.Lab) (Cost, error) {
 func rotation(b *testing.B, program, strategy string) func(context.Context, labtest.Lab) (Cost, error) {
 	return func(ctx context.Context, lab labtest.Lab) (Cost, error) {
 		f, err := rehearsal.Rehearsal{Lab: lab, Program: program, Folder: b.TempDir(), Strategy: strategy, Out: b.Output()}.Run(ctx)
-		return Cost{Total: f.Total, Slowest: f.Slowest, Refused: f.Refused, Window: f.Seen, Memory: f.Memory}, err
+		return Cost{Total: f.Total, Preflight: f.Preflight, Slowest: f.Slowest, Refused: f.Refused, Window: f.Seen, Memory: f.Memory}, err
 	}
 }
 
@@ -112,6 +112,7 @@ func TestTableTellsWhatIsNotKnown(t *testing.T) {
 | the Secret is not there for | 0.00 s |
 | from ALTER ROLE to the Secret | not measured |
 | whole | 0.00 s |
+| preflight | none |
 | beyond the slowest rollout | not measured |
 | requests to the API server | 7 |
 | bytes to and from it | 0.50 MiB |

@@ -26,6 +26,7 @@ func Table(ways []Way, costs []Cost) string {
 	row("the Secret is not there for", func(c Cost) string { return seconds(c.Absent) })
 	row("from ALTER ROLE to the Secret", func(c Cost) string { return known(c.Gap >= 0, fmt.Sprintf("%d ms", c.Gap.Milliseconds())) })
 	row("whole", func(c Cost) string { return seconds(c.Total) })
+	row("preflight", func(c Cost) string { return some(c.Preflight) })
 	row("beyond the slowest rollout", func(c Cost) string { return known(c.Slowest > 0, seconds(c.Total-c.Slowest)) })
 	row("requests to the API server", func(c Cost) string { return fmt.Sprint(c.Requests) })
 	row("bytes to and from it", func(c Cost) string { return fmt.Sprintf("%.2f MiB", float64(c.Bytes)/(1<<20)) })
@@ -35,6 +36,13 @@ func Table(ways []Way, costs []Cost) string {
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
+
+func some(d time.Duration) string {
+	if d == 0 {
+		return "none"
+	}
+	return seconds(d)
+}
 
 func known(is bool, text string) string {
 	if !is {

@@ -16,6 +16,7 @@ import (
 	"github.com/pgrotate/pgrotate/internal/labtest"
 	"github.com/pgrotate/pgrotate/lab/debian"
 	"github.com/pgrotate/pgrotate/lab/platform"
+	"github.com/pgrotate/pgrotate/lab/program"
 )
 
 //go:embed runbook.sh
@@ -44,21 +45,30 @@ func Rotate(ctx context.Context, lab labtest.Lab, out io.Writer) (Figures, error
 	}
 	cmd := exec.CommandContext(ctx, "bash", "-c", runbook)
 	cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), environment(lab)...), out, out
-	began := time.Now()
-	if err := cmd.Run(); err != nil {
+	f, err := measured(cmd)
+	if err != nil {
 		return Figures{}, fmt.Errorf("rotate by hand: %w", err)
 	}
-	took := time.Since(began)
 	after, err := labtest.Refused(lab.Logins)
 	if err != nil {
 		return Figures{}, err
 	}
 	refused := after[len(before):]
-	f := Figures{Total: took, Refused: len(refused), Window: labtest.Window(refused)}
-	if used, known := cmd.ProcessState.SysUsage().(*syscall.Rusage); known {
-		f.Memory = used.Maxrss << 10 // of all that it has waited for
-	}
+	f.Refused, f.Window = len(refused), labtest.Window(refused)
 	return f, nil
+}
+
+// measured runs a command in a process group of its own, with all that it starts.
+func measured(cmd *exec.Cmd) (Figures, error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		return Figures{}, err
+	}
+	peak := program.WatchGroup(cmd.Process.Pid)
+	err := cmd.Wait()
+	return Figures{Total: time.Since(began), Memory: peak()}, err
 }
 
 // tools installs what only the runbook needs.

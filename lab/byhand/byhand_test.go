@@ -22,4 +22,7 @@ func TestRotatesByHand(t *testing.T) {
 	if figures.Refused == 0 {
 		t.Error("no login was refused")
 	}
+	if figures.Memory == 0 {
+		t.Error("no memory was measured")
+	}
 }

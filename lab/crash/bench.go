@@ -200,11 +200,12 @@ type Ended struct {
 	Said string
 }
 
-// Finish waits for a run and looks for secrets in what it left.
+// Finish waits for a run, and looks for a panic in what it said and for secrets in
+// what it left.
 func (b *Bench) Finish(run *program.Run, began time.Time) (Ended, error) {
 	code, err := run.Wait(limit)
 	e := Ended{Code: code, Took: time.Since(began), Said: run.Said()}
-	return e, errors.Join(err, b.searchRun(run))
+	return e, errors.Join(err, sound(e.Said), b.searchRun(run))
 }
 
 // Run runs the program to its end, directly at the servers.

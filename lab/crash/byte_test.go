@@ -57,7 +57,9 @@ func (s *suite) cutAtEveryByte(t *testing.T, b *Bench, place store) {
 	for i, c := range few {
 		said[b.cutShortly(t, place, c, fmt.Sprintf("Cut%dPassword", i))]++
 	}
-	fmt.Fprintf(os.Stdout, "%s, answer cut at %d of %d bytes: %v\n", place.name, len(few), len(all), said)
+	var f figures
+	f.leaked(t, b)
+	fmt.Fprintf(os.Stdout, "%s, answer cut at %d of %d bytes: %v, %d leaks in %d texts\n", place.name, len(few), len(all), said, f.leaks, f.texts)
 	if n, may := said["not reached"], mayMiss(len(few)); n > may {
 		t.Errorf("%d of %d were not reached, %d need not be", n, len(few), may)
 	}
@@ -65,8 +67,10 @@ func (s *suite) cutAtEveryByte(t *testing.T, b *Bench, place store) {
 
 // answers are all bytes of the answers to the writes of one password.
 func (b *Bench) answers(t *testing.T, place store) (all []cut) {
+	const password = "FirstPassword"
+	b.keep(password)
 	b.Proxy.Begin(nil)
-	err := place.write(t.Context(), "FirstPassword")
+	err := place.write(t.Context(), password)
 	for _, r := range b.Proxy.End() {
 		if slices.ContainsFunc(place.writes, func(kind string) bool { return strings.HasPrefix(r.Name(), kind) }) {
 			for n := range r.Answer {
@@ -83,6 +87,7 @@ func (b *Bench) answers(t *testing.T, place store) (all []cut) {
 // cutShortly writes a password with the answer cut, and again with no fault, and
 // tells what was said of the first time.
 func (b *Bench) cutShortly(t *testing.T, place store, c cut, password string) string {
+	b.keep(password)
 	reached := b.Proxy.Begin(&proxy.Fault{Name: c.name, Moment: proxy.After, Effect: proxy.Cut, Bytes: c.bytes})
 	err := place.write(t.Context(), password)
 	b.Proxy.End()
@@ -90,9 +95,7 @@ func (b *Bench) cutShortly(t *testing.T, place store, c cut, password string) st
 	if err != nil {
 		said = string(rotation.ClassOf(err))
 	}
-	select {
-	case <-reached:
-	default:
+	if !met(reached) {
 		said = "not reached"
 	}
 	held, looked := place.holds(password)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgrotate/pgrotate/internal/labtest/fixture"
 	"github.com/pgrotate/pgrotate/lab/proxy"
 )
 
@@ -66,26 +67,47 @@ func severed(b *Bench, c cut) outcome {
 
 // disturbed runs a rotation that meets a fault and goes on, then resumes.
 func disturbed(b *Bench, m mode, fault *proxy.Fault) outcome {
+	before, err := b.Look()
+	if err != nil {
+		return outcome{err: err}
+	}
+	o, code := meets(b, m, fault)
+	if o.err == nil {
+		o = o.then(b)
+	}
+	if o.err == nil {
+		o.err = follows(b, m, before, code, o)
+	}
+	return o
+}
+
+// follows tells whether what is served now, compared with before, is what comes of
+// the exit code of a run, of the journal that it left and of the resume.
+func follows(b *Bench, m mode, before *fixture.State, code int, o outcome) error {
+	switch {
+	case code == 1, code == 2, o.code == 1: // rolled back, not begun, rolled back later
+		return returned(b, before)
+	case code == 0, phaseOf(o.left) == "forward":
+		return brought(b, m, before)
+	}
+	return nil // the run did not know how it ended
+}
+
+// meets runs a rotation that meets a fault, and judges.
+func meets(b *Bench, m mode, fault *proxy.Fault) (o outcome, code int) {
 	reached := b.Proxy.Begin(fault)
 	began := time.Now()
 	run, err := b.Start(b.through, m.inputs)
 	if err != nil {
-		return outcome{err: err}
+		return outcome{err: err}, 0
 	}
 	ended, err := b.Finish(run, began)
-	o := outcome{said: ended.Said + "\nrequests:\n" + listed(b.Proxy.End())}
-	select {
-	case <-reached:
-	default:
-		o.unreached = true
-	}
+	o = outcome{said: ended.Said + "\nrequests:\n" + listed(b.Proxy.End()), unreached: !met(reached)}
 	if !slices.Contains([]int{0, 1, 2, 3}, ended.Code) {
 		err = errors.Join(err, fmt.Errorf("the disturbed process ended with %d", ended.Code))
 	}
-	if o.err = errors.Join(err, b.Kept()); o.err == nil {
-		o = o.then(b)
-	}
-	return o
+	o.err = errors.Join(err, b.Kept())
+	return o, ended.Code
 }
 
 // outage is a server that is gone from a request on, until the process has ended.
@@ -94,8 +116,11 @@ type outage struct {
 	effect proxy.Effect
 }
 
-func (c outage) String() string {
-	return c.at.String() + map[proxy.Effect]string{proxy.Reset: ", reset", proxy.Hole: ", black hole"}[c.effect]
+func (c outage) String() string { return c.at.String() + lasting(c.effect) }
+
+// lasting names an effect that lasts until the process has ended.
+func lasting(effect proxy.Effect) string {
+	return map[proxy.Effect]string{proxy.Reset: ", reset", proxy.Hole: ", black hole"}[effect]
 }
 
 // outages ends or swallows every connection to a server from one request on: from
@@ -106,13 +131,13 @@ func (s *suite) outage(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			var all []outage
-			met := map[string]bool{}
+			known := map[string]bool{}
 			for _, c := range moments(m, s.undisturbed(t, m, false)) {
 				kind, _, _ := strings.Cut(c.name, " #")
-				if c.writes() || strings.Contains(c.name, "advisory") || strings.Contains(c.name, "clock_timestamp") || !met[kind] {
+				if c.writes() || strings.Contains(c.name, "advisory") || strings.Contains(c.name, "clock_timestamp") || !known[kind] {
 					all = append(all, outage{c, proxy.Reset}, outage{c, proxy.Hole})
 				}
-				met[kind] = true
+				known[kind] = true
 			}
 			f := spread(s, t, kind{m.name, false}, part(s, all, 3, func(outage) bool { return false }), unplugged)
 			fmt.Fprintf(os.Stdout, "outage, %s: %s\n", m.name, f)

@@ -25,9 +25,22 @@ var (
 	errLockedOut = errors.New("LOCKED OUT: the database refuses the served password after the resume")
 	errKeeps     = errors.New("KEPT: the journal of an emergency holds a previous password")
 	errOpen      = errors.New("OPEN: an emergency has switched roles, and the former one has a password")
+	errReopened  = errors.New("OPEN: the database accepts a password that an emergency has replaced")
+	errPanic     = errors.New("PANIC: the program has stopped by a fault of its own")
 	errUnhealthy = errors.New("it is not healthy")
 	errDiffering = errors.New("DIFFERING: the places do not agree after the resume")
 )
+
+// sound tells whether the program has not panicked: its exit code is then one that
+// a refusal has, or an open rotation.
+func sound(said string) error {
+	lines := "\n" + said
+	fell := strings.Contains(lines, "\npanic:") || strings.Contains(lines, "\nfatal error:")
+	if fell && strings.Contains(said, "goroutine ") || strings.Contains(said, "pgrotate stopped by a fault of its own") {
+		return errPanic
+	}
+	return nil
+}
 
 // Kept tells whether the password that the database accepts is in the Secret or
 // in the journal, and remembers all that are there as secrets. While a rotation
@@ -55,7 +68,27 @@ func (b *Bench) Kept() error {
 // turning tells whether a planned rotation between two roles is open.
 func turning(s *fixture.State) bool {
 	a := s.Journal.Annotations
-	return a["pgrotate.io/phase"] != "idle" && a["pgrotate.io/mode"] == "planned" && alternates(s)
+	return phaseOf(s) != "idle" && a["pgrotate.io/mode"] == "planned" && alternates(s)
+}
+
+// phaseOf is where the journal's rotation stands.
+func phaseOf(s *fixture.State) string { return s.Journal.Annotations["pgrotate.io/phase"] }
+
+// idOf is the journal's rotation, while it is idle the last one.
+func idOf(s *fixture.State) string { return s.Journal.Annotations["pgrotate.io/rotation-id"] }
+
+// goesForward tells whether a rotation has begun since before, and does not go back.
+func goesForward(before, now *fixture.State) bool {
+	return idOf(now) != idOf(before) && phaseOf(now) != "back"
+}
+
+// shutOut tells whether the database refuses what was served then.
+func (b *Bench) shutOut(then *fixture.State) error {
+	ok, err := b.Accepts(then.User(), then.Served())
+	if ok {
+		err = errReopened
+	}
+	return err
 }
 
 // alternates tells whether the journal's rotation is between two roles.
@@ -160,7 +193,7 @@ func (b *Bench) podsWork(s *fixture.State) error {
 	if err != nil {
 		return err
 	}
-	id := s.Journal.Annotations["pgrotate.io/rotation-id"]
+	id := idOf(s)
 	working := 0
 	for _, pod := range list.Items {
 		if pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodFailed {

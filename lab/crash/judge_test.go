@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -59,6 +60,46 @@ func (s *suite) judge(t *testing.T) {
 	judgePods(t, s)
 }
 
+func TestAPanicIsSeen(t *testing.T) {
+	for said, seen := range map[string]bool{
+		"✓ lock\npanic: runtime error: invalid memory address\n\ngoroutine 1 [running]:\n": true,
+		"fatal error: concurrent map writes\n\ngoroutine 7 [running]:\n":                   true,
+		"error: pgrotate stopped by a fault of its own: index out of range\n":              true,
+		"pod \"shop\" says: panic: no database, goroutine 1\n":                             false,
+		"panic: is what a reason may say\n":                                                false,
+	} {
+		if err := sound(said); (err != nil) != seen {
+			t.Errorf("%q: %v", said, err)
+		}
+	}
+}
+
+func TestAStoppedRunThatHasNotRotatedIsSeen(t *testing.T) {
+	journal := func(phase, id string) *fixture.State {
+		return &fixture.State{Journal: &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"pgrotate.io/phase": phase, "pgrotate.io/rotation-id": id}}}}
+	}
+	before := journal("idle", "former")
+	for _, c := range []struct {
+		name  string
+		found *fixture.State
+		end   told
+		code  int
+		right bool
+	}{
+		{"it was over", journal("idle", "own"), told{Status: "rotated", RotationID: "own"}, 0, true},
+		{"another one ended it", journal("forward", "own"), told{Status: "rotated", RotationID: "own"}, 0, false},
+		{"it was not begun", before, told{Status: "rotated", RotationID: "own"}, 0, false},
+		{"it calls the former one its own", before, told{Status: "rotated", RotationID: "former"}, 0, false},
+		{"it has found nothing to do", before, told{Status: "unchanged", RotationID: "others"}, 0, true},
+		{"it was overtaken", journal("forward", "own"), told{Status: "unfinished", RotationID: "own", ExitCode: 3}, 3, true},
+		{"it says otherwise than it exits", journal("forward", "own"), told{Status: "unfinished", RotationID: "own", ExitCode: 3}, 2, false},
+	} {
+		if err := rightly(before, c.found, c.code, c.end); (err == nil) != c.right {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
 // judgePods breaks what the proofs look at in pods, and between two roles.
 func judgePods(t *testing.T, s *suite) {
 	b := s.bench(t, true)
@@ -99,6 +140,9 @@ func judgeEmergency(t *testing.T, b *Bench) {
 	}
 	if err := b.Settled(); err != nil {
 		t.Errorf("after an emergency: %v", err)
+	}
+	if now, err := b.Look(); err != nil || !errors.Is(b.shutOut(now), errReopened) {
+		t.Errorf("a served password passes for one that is refused: %v", err)
 	}
 	if err := b.SQL(b.Superuser, `ALTER ROLE "`+b.Name+`" PASSWORD 'of-a-stranger'`); err != nil {
 		t.Fatal(err)

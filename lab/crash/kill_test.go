@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/pgrotate/pgrotate/internal/labtest/fixture"
 	"github.com/pgrotate/pgrotate/lab/program"
 	"github.com/pgrotate/pgrotate/lab/proxy"
 )
@@ -34,14 +36,19 @@ func (c at) writes() bool {
 	return false
 }
 
+// fewestKills are what the whole of the modes has to come to.
+const fewestKills = 320
+
 // kill ends the process with SIGKILL at every request of a rotation, before it
 // is passed on and before its answer is passed back.
 func (s *suite) kill(t *testing.T) {
 	t.Parallel()
+	kills := make(chan int, len(modes()))
+	t.Cleanup(func() { s.killedEnough(t, kills) })
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			s.killedAt(t, m, 15, at.wrote)
+			kills <- s.killedAt(t, m, 15, at.wrote).reached()
 		})
 	}
 	t.Run(switching, func(t *testing.T) {
@@ -50,6 +57,21 @@ func (s *suite) kill(t *testing.T) {
 		last := lastOf(s.undisturbed(t, m, true), "ALTER ROLE")
 		s.killedAt(t, m, 3, func(c at) bool { return c.name == last })
 	})
+}
+
+// killedEnough counts the kills of all modes; where -run leaves out one of them
+// they need not be so many.
+func (s *suite) killedEnough(t testing.TB, kills <-chan int) {
+	if !s.whole || s.only != "" || len(kills) < cap(kills) {
+		return
+	}
+	all := 0
+	for range cap(kills) {
+		all += <-kills
+	}
+	if all < fewestKills {
+		t.Errorf("%d kills are too few, want %d", all, fewestKills)
+	}
 }
 
 // lastOf names the last request of a kind to PostgreSQL.
@@ -63,7 +85,7 @@ func lastOf(requests []proxy.Request, kind string) (name string) {
 }
 
 // killedAt kills rotations of a mode: n in a part, and those that must be.
-func (s *suite) killedAt(t *testing.T, m mode, n int, must func(at) bool) {
+func (s *suite) killedAt(t *testing.T, m mode, n int, must func(at) bool) *figures {
 	cases := part(s, moments(m, s.undisturbed(t, m, true)), n, must)
 	f := spread(s, t, kind{m.name, true}, cases, func(b *Bench, c at) outcome {
 		if o := killedForward(b, c); !o.unreached || o.err != nil {
@@ -72,6 +94,7 @@ func (s *suite) killedAt(t *testing.T, m mode, n int, must func(at) bool) {
 		return s.first(t, c)
 	})
 	fmt.Fprintf(os.Stdout, "kill, %s: %s\n", m.name, f)
+	return f
 }
 
 // first kills the first rotation of its mode on a bench, which alone makes some
@@ -122,6 +145,19 @@ func (s *suite) requests(t *testing.T, b *Bench, m mode, code int) []proxy.Reque
 	return requests
 }
 
+// mostAsked is how many requests a planned rotation in place makes to PostgreSQL.
+const mostAsked = 60
+
+// roundTrips holds what PostgreSQL is asked for: far away each is a wait.
+func (s *suite) roundTrips(t *testing.T) {
+	t.Parallel()
+	all := slices.DeleteFunc(slices.Clone(s.undisturbed(t, modes()[0], true)), func(r proxy.Request) bool { return r.Server != "postgres" })
+	t.Logf("%d requests to PostgreSQL", len(all))
+	if len(all) > mostAsked {
+		t.Errorf("%d requests to PostgreSQL, want %d at most:\n%s", len(all), mostAsked, listed(all))
+	}
+}
+
 // moments are two of each request.
 func moments(m mode, requests []proxy.Request) (all []at) {
 	for _, r := range requests {
@@ -133,8 +169,9 @@ func moments(m mode, requests []proxy.Request) (all []at) {
 // killedForward kills a rotation that nothing else speaks against: one resume brings
 // the new password everywhere, and where roles alternate no login was refused.
 func killedForward(b *Bench, c at) outcome {
-	before, err := b.Refused()
-	if err != nil {
+	before, looked := b.Look()
+	refused, err := b.Refused()
+	if err := errors.Join(looked, err); err != nil {
 		return outcome{err: err}
 	}
 	o := killed(b, c)
@@ -147,10 +184,22 @@ func killedForward(b *Bench, c at) outcome {
 		o.err = err
 	case o.code != 0:
 		o.err = fmt.Errorf("the resume has not gone forward, it ended with exit code %d", o.code)
-	case c.mode.name == "alternate" && after > before:
-		o.err = fmt.Errorf("%w: %d logins of pods", errRefused, after-before)
+	case c.mode.name == "alternate" && after > refused:
+		o.err = fmt.Errorf("%w: %d logins of pods", errRefused, after-refused)
+	case goesForward(before, o.left):
+		o.err = brought(b, c.mode, before)
 	}
 	return o
+}
+
+// brought tells whether another password is served than before, and of an
+// emergency that the former one is refused.
+func brought(b *Bench, m mode, before *fixture.State) error {
+	err := once(b, before)
+	if err == nil && m.emergency() {
+		err = b.shutOut(before)
+	}
+	return err
 }
 
 // killed kills one rotation, judges, resumes once and judges again.
@@ -178,25 +227,31 @@ func cutShort(b *Bench, c at) outcome {
 	started <- run
 	ended, err := b.Finish(run, began)
 	o := outcome{said: ended.Said + "\nrequests:\n" + listed(b.Proxy.End())}
-	select {
-	case <-reached:
-		if ended.Code != -1 {
-			err = errors.Join(err, fmt.Errorf("the killed process ended with %d", ended.Code))
-		}
-	default:
-		o.unreached = true
+	if o.unreached = !met(reached); !o.unreached && ended.Code != -1 {
+		err = errors.Join(err, fmt.Errorf("the killed process ended with %d", ended.Code))
 	}
 	o.err = errors.Join(err, b.Kept())
 	return o
 }
 
+// met tells whether the request of a fault has come.
+func met(reached <-chan struct{}) bool {
+	select {
+	case <-reached:
+		return true
+	default:
+		return false
+	}
+}
+
 // then resumes once and judges.
 func (o outcome) then(b *Bench) outcome {
+	left, looked := b.Look()
 	ended, err := b.Run(map[string]string{"INPUT_COMMAND": "resume"})
-	o.resumed, o.code, o.said = ended.Took, ended.Code, o.said+"\nresume:\n"+ended.Said
+	o.left, o.resumed, o.code, o.said = left, ended.Took, ended.Code, o.said+"\nresume:\n"+ended.Said
 	if ended.Code != 0 && !(ended.Code == 1 && strings.Contains(ended.Said, "rolled-back")) {
 		err = errors.Join(err, fmt.Errorf("resume ended with exit code %d", ended.Code))
 	}
-	o.err = errors.Join(b.Settled(), err)
+	o.err = errors.Join(b.Settled(), looked, err)
 	return o
 }

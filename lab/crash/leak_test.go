@@ -133,7 +133,7 @@ func watched(b *Bench, e ending) outcome {
 	if e.fault != nil {
 		fault = e.fault(b)
 	}
-	b.Proxy.Begin(fault)
+	reached := b.Proxy.Begin(fault)
 	began := time.Now()
 	inputs, err := e.all(b)
 	if err != nil {
@@ -151,6 +151,8 @@ func watched(b *Bench, e ending) outcome {
 	case o.err != nil:
 	case ended.Code != e.code:
 		o.err = fmt.Errorf("it ended with exit code %d", ended.Code)
+	case fault != nil && !met(reached):
+		o.err = fmt.Errorf("it made no request %q:\n%s", fault.Name, listed(requests))
 	case looks < len(requests):
 		o.err = fmt.Errorf("%d requests, %d looks", len(requests), looks)
 	case !strings.Contains(listed(requests), e.makes):

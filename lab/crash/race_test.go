@@ -154,7 +154,8 @@ type told struct {
 	RotationID string `json:"rotation_id"`
 	Findings   []struct{ Error string }
 	RunURL     string `json:"run_url"`
-	code       int    // the exit code
+	ExitCode   int    `json:"exit_code"`
+	code       int    // of the process
 }
 
 // another tells whether it names the address of another run than its own.

@@ -27,6 +27,13 @@ func (b *Bench) searchRun(run *program.Run) error {
 	return os.RemoveAll(run.Folder)
 }
 
+// keep makes a password one that must not be found.
+func (b *Bench) keep(password string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.secrets.Add("a password of the role", password)
+}
+
 func (b *Bench) search(place, text string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

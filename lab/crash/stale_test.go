@@ -43,18 +43,16 @@ func TestPodWithTheFormerPasswordIsReplaced(t *testing.T) {
 			}
 			ended, err := b.Finish(run, time.Now())
 			b.Proxy.End()
-			select {
-			case <-reached:
-				err = errors.Join(err, <-behind)
-			default:
+			if !met(reached) {
 				t.Fatalf("no restart was asked for:\n%s", ended.Said)
 			}
-			if err = errors.Join(err, b.Settled()); err != nil || ended.Code != 0 || strings.Count(ended.Said, verdicts[m.name]) != 1 {
+			if err = errors.Join(err, <-behind, b.Settled()); err != nil || ended.Code != 0 || strings.Count(ended.Said, verdicts[m.name]) != 1 {
 				t.Errorf("exit code %d: %v\n%s", ended.Code, err, ended.Said)
 			}
 			if m.name == "alternate" {
 				b.stays(t)
 			}
+			new(figures).leaked(t, b)
 			fmt.Fprintf(os.Stdout, "stale pod, %s: %s, and all is well after %.1fs\n", m.name, verdicts[m.name], ended.Took.Seconds())
 		})
 	}

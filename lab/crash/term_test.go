@@ -19,36 +19,56 @@ import (
 // soon is how long a run may take to end when it is told to.
 const soon = 5 * time.Second
 
-// cancelled is a moment at which a run is told to end.
+// cancelled is a moment at which a run is told to end. With proxy.Hole the server
+// of the request answers nothing from then on.
 type cancelled struct {
 	at
-	by syscall.Signal
+	by     syscall.Signal
+	effect proxy.Effect
 }
 
 func (c cancelled) String() string {
-	return c.at.String() + map[syscall.Signal]string{syscall.SIGTERM: ", SIGTERM", syscall.SIGINT: ", SIGINT"}[c.by]
+	return c.at.String() + map[syscall.Signal]string{syscall.SIGTERM: ", SIGTERM", syscall.SIGINT: ", SIGINT"}[c.by] + lasting(c.effect)
+}
+
+// unanswered tells the moments at which the server has done what it was asked for,
+// and does not say so.
+func (c cancelled) unanswered() bool {
+	return c.effect == proxy.Hole && c.moment == proxy.After && strings.HasPrefix(c.name, "postgres COMMIT ")
 }
 
 // term tells the process to end, with SIGINT as a runner first does or SIGTERM, at
-// every request of a rotation, which goes its way: it ends soon, says how, and one
-// resume ends the rest. Most have not come to their end by then.
+// every request of a rotation, which goes its way, or after which PostgreSQL answers
+// nothing: it ends soon, says how, and one resume ends the rest. Most have not come to
+// their end by then.
 func (s *suite) term(t *testing.T) {
 	t.Parallel()
-	planned, alarm := modes()[0], modes()[2]
-	t.Run(planned.name, func(t *testing.T) { s.cancelledAt(t, planned, 4) })
-	t.Run(alarm.name, func(t *testing.T) { s.cancelledAt(t, alarm, 3) })
+	for _, m := range append(modes(), switchingAlarm()) {
+		t.Run(m.name, func(t *testing.T) { s.cancelledAt(t, m, proxy.Pass, 3) })
+	}
+	for _, m := range []mode{modes()[0], modes()[2]} {
+		t.Run(m.name+lasting(proxy.Hole), func(t *testing.T) { s.cancelledAt(t, m, proxy.Hole, 3) })
+	}
+}
+
+// cancellations are the moments at which a rotation is told to end; with a hole
+// those of PostgreSQL.
+func (s *suite) cancellations(t *testing.T, m mode, effect proxy.Effect) (all []cancelled) {
+	for i, c := range moments(m, s.undisturbed(t, m, true)) {
+		if effect == proxy.Pass || strings.HasPrefix(c.name, "postgres ") {
+			all = append(all, cancelled{c, []syscall.Signal{syscall.SIGTERM, syscall.SIGINT}[i/2%2], effect})
+		}
+	}
+	return all
 }
 
 // cancelledAt tells n of the rotations of a mode to end, or all.
-func (s *suite) cancelledAt(t *testing.T, m mode, n int) {
-	var all []cancelled
-	for i, c := range moments(m, s.undisturbed(t, m, true)) {
-		all = append(all, cancelled{c, []syscall.Signal{syscall.SIGTERM, syscall.SIGINT}[i/2%2]})
-	}
+func (s *suite) cancelledAt(t *testing.T, m mode, effect proxy.Effect, n int) {
+	all := s.cancellations(t, m, effect)
 	var mu sync.Mutex
 	var slowest time.Duration
 	ends := map[string]int{}
-	f := spread(s, t, kind{m.name, true}, part(s, all, n, func(cancelled) bool { return false }), func(b *Bench, c cancelled) outcome {
+	f := spread(s, t, kind{m.name, true}, part(s, all, n, cancelled.unanswered), func(b *Bench, c cancelled) outcome {
 		o, took, status := toldToEnd(b, c)
 		mu.Lock()
 		defer mu.Unlock()
@@ -58,7 +78,7 @@ func (s *suite) cancelledAt(t *testing.T, m mode, n int) {
 		}
 		return o
 	})
-	fmt.Fprintf(os.Stdout, "SIGINT and SIGTERM, %s: slowest end %.1fs, ended as %v; %s\n", m.name, slowest.Seconds(), ends, f)
+	fmt.Fprintf(os.Stdout, "SIGINT and SIGTERM, %s%s: slowest end %.1fs, ended as %v; %s\n", m.name, lasting(effect), slowest.Seconds(), ends, f)
 	if s.only == "" && ends["rotated"] > 0 && ends["unfinished"] <= ends["rotated"] {
 		t.Errorf("ended as %v: who is told to end does not go on to the end", ends)
 	}
@@ -67,7 +87,7 @@ func (s *suite) cancelledAt(t *testing.T, m mode, n int) {
 // toldToEnd tells one rotation to end, judges, resumes once and judges again.
 func toldToEnd(b *Bench, c cancelled) (o outcome, took time.Duration, status string) {
 	started, sent := make(chan *program.Run, 1), make(chan time.Time, 1)
-	b.Proxy.Begin(&proxy.Fault{Name: c.name, Moment: c.moment, Effect: proxy.Pass, Meet: func() {
+	b.Proxy.Begin(&proxy.Fault{Name: c.name, Moment: c.moment, Effect: c.effect, Meet: func() {
 		run := <-started
 		started <- run
 		sent <- time.Now()
@@ -132,7 +152,7 @@ func (b *Bench) cancelledWell(c cancelled, code int, end told) error {
 	if err != nil {
 		return err
 	}
-	phase, unsure := s.Journal.Annotations["pgrotate.io/phase"], strings.Contains(c.name, "PUT secrets/postgres-credentials-rotation")
+	phase, unsure := phaseOf(s), strings.Contains(c.name, "PUT secrets/postgres-credentials-rotation")
 	want, known := codes()[end.Status]
 	switch {
 	case !known || code != want:

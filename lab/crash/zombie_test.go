@@ -34,7 +34,7 @@ func (s *suite) zombie(t *testing.T) {
 			var cases []stop
 			for _, by := range modes() {
 				all := s.stops(t, m, by)
-				if by.name != "emergency" && s.only == "" {
+				if !by.emergency() && s.only == "" {
 					all = evenly(all, 20)
 				}
 				cases = append(cases, part(s, all, 1, func(stop) bool { return false })...)
@@ -64,47 +64,103 @@ func begun(m mode, all []at) []at {
 	return nil
 }
 
-func woken(b *Bench, c stop) outcome {
-	started, release := make(chan *program.Run, 1), make(chan struct{})
-	reached := b.Proxy.Begin(&proxy.Fault{Name: c.name, Moment: c.moment, Effect: proxy.Pass, Meet: func() {
+// sleeper is a run that stops at a request.
+type sleeper struct {
+	run     *program.Run
+	began   time.Time
+	stopped chan struct{} // closed when it has
+	release chan struct{} // lets the request go its way
+}
+
+func stopAt(b *Bench, c at) (z sleeper, err error) {
+	started, stopped, release := make(chan *program.Run, 1), make(chan struct{}), make(chan struct{})
+	b.Proxy.Begin(&proxy.Fault{Name: c.name, Moment: c.moment, Effect: proxy.Pass, Meet: func() {
 		run := <-started
 		started <- run
 		run.Signal(syscall.SIGSTOP)
+		close(stopped)
 		<-release
 	}})
 	began := time.Now()
 	run, err := b.Start(b.through, c.mode.inputs)
+	if err == nil {
+		started <- run
+	}
+	return sleeper{run, began, stopped, release}, err
+}
+
+// wake lets the run go on to its end.
+func (z sleeper) wake(b *Bench) (Ended, told, error) {
+	close(z.release) // its request arrives late
+	z.run.Signal(syscall.SIGCONT)
+	_, late := z.run.Wait(limit)
+	end, untold := account(z.run)
+	ended, err := b.Finish(z.run, z.began)
+	b.Proxy.End()
+	return ended, end, errors.Join(late, err, untold)
+}
+
+func woken(b *Bench, c stop) outcome {
+	before, err := b.Look()
 	if err != nil {
 		return outcome{err: err}
 	}
-	started <- run
+	z, err := stopAt(b, c.at)
+	if err != nil {
+		return outcome{err: err}
+	}
 	select {
-	case <-reached:
-	case <-run.Done():
-		close(release)
-		ended, err := b.Finish(run, began)
-		b.Proxy.End()
+	case <-z.stopped:
+	case <-z.run.Done():
+		ended, _, err := z.wake(b)
 		return outcome{unreached: true, err: err, said: ended.Said}
 	}
+	found, looked := b.Look()
 	o, after := takeOver(b, c.by)
-	close(release) // its request arrives late
-	run.Signal(syscall.SIGCONT)
-	ended, err := b.Finish(run, began)
-	b.Proxy.End()
+	ended, end, err := z.wake(b)
 	o.said += "\nthe one that was stopped:\n" + ended.Said
-	if o.err = errors.Join(o.err, err); o.err != nil {
-		return o
+	if o.err = errors.Join(o.err, looked, err); o.err == nil {
+		o.err = errors.Join(rightly(before, found, ended.Code, end), untouched(b, after))
 	}
-	if o.err = untouched(b, after); o.err != nil {
-		return o
+	if o.err == nil {
+		o = o.then(b)
 	}
-	return o.then(b)
+	if o.err == nil {
+		o.err = replaced(b, c, before, found)
+	}
+	return o
+}
+
+// rightly tells whether the stopped run tells the truth: it has rotated only where
+// its rotation was over when the other run found it.
+func rightly(before, found *fixture.State, code int, end told) error {
+	over := phaseOf(found) == "idle" && idOf(found) != idOf(before) && idOf(found) == end.RotationID
+	switch {
+	case end.ExitCode != code:
+		return fmt.Errorf("the stopped run ended with exit code %d, and its report tells %d", code, end.ExitCode)
+	case end.Status == "rotated" && !over:
+		return fmt.Errorf("the stopped run ended as %q with rotation %q, which was not over when it was stopped", end.Status, end.RotationID)
+	}
+	return nil
+}
+
+// replaced tells whether another password is served than before, and whether those
+// that an emergency has replaced are refused.
+func replaced(b *Bench, c stop, before, found *fixture.State) error {
+	errs := []error{once(b, before)}
+	if c.by.emergency() || c.mode.emergency() && goesForward(before, found) {
+		errs = append(errs, b.shutOut(before))
+	}
+	if c.by.emergency() {
+		errs = append(errs, b.shutOut(found))
+	}
+	return errors.Join(errs...)
 }
 
 // takeOver rotates. An emergency takes the lock from the stopped run itself; for
 // any other that run's session is ended, as by a server that misses its client.
 func takeOver(b *Bench, by mode) (o outcome, after *fixture.State) {
-	inputs, alarm, err := maps.Clone(by.inputs), by.name == "emergency", error(nil)
+	inputs, alarm, err := maps.Clone(by.inputs), by.emergency(), error(nil)
 	if alarm {
 		inputs["INPUT_LOCK_TIMEOUT"] = "1s"
 	} else {

@@ -47,7 +47,7 @@ func Watch(p *fixture.Platform) (*Places, error) {
 type Text struct{ Place, Text string }
 
 // Left is everything that stays after a run: annotations of the Secret, the
-// journal and the pod templates, events, the server's statistics of statements,
+// journal and the pod templates, the pods, events, the server's statistics of statements,
 // and what the servers have logged since Watch or the last call.
 func (w *Places) Left(ctx context.Context) ([]Text, error) {
 	texts, err := w.objects(ctx)
@@ -82,7 +82,7 @@ func (w *Places) Now(ctx context.Context) ([]Text, error) {
 }
 
 // objects are the annotations of all objects of the namespace that a run
-// writes, and the events.
+// writes, the pods and the events.
 func (w *Places) objects(ctx context.Context) ([]Text, error) {
 	p := w.platform
 	secrets, err := p.Cluster.CoreV1().Secrets(p.Name).List(ctx, metav1.ListOptions{})
@@ -100,12 +100,20 @@ func (w *Places) objects(ctx context.Context) ([]Text, error) {
 	for _, d := range deployments.Items {
 		texts = append(texts, Text{"Deployment " + d.Name, fmt.Sprint(d)})
 	}
+	pods, err := p.Cluster.CoreV1().Pods(p.Name).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	running, err := json.Marshal(pods.Items)
+	if err != nil {
+		return nil, err
+	}
 	events, err := p.Cluster.CoreV1().Events(p.Name).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, err
 	}
 	all, err := json.Marshal(events.Items)
-	return append(texts, Text{"the events", string(all)}), err
+	return append(texts, Text{"the pods", string(running)}, Text{"the events", string(all)}), err
 }
 
 // rows asks the server in one session that stays open: Now is called often.

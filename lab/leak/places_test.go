@@ -74,6 +74,12 @@ func inCluster(t *testing.T, p *fixture.Platform) []planting {
 			_, err := p.Cluster.AppsV1().Deployments(p.Name).Patch(ctx, "shop", types.MergePatchType, body, metav1.PatchOptions{})
 			return err
 		}},
+		{"the pods", func(text string) error { // it fits on no node, and nothing runs
+			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "planted", Annotations: map[string]string{"planted": text}},
+				Spec: corev1.PodSpec{NodeSelector: map[string]string{"planted": "nowhere"}, Containers: []corev1.Container{{Name: "planted", Image: "pgrotate.lab/pause:1"}}}}
+			_, err := p.Cluster.CoreV1().Pods(p.Name).Create(ctx, pod, metav1.CreateOptions{})
+			return err
+		}},
 		{"the events", func(text string) error {
 			event := &corev1.Event{ObjectMeta: meta, Message: text, InvolvedObject: corev1.ObjectReference{Namespace: p.Name}}
 			_, err := p.Cluster.CoreV1().Events(p.Name).Create(ctx, event, metav1.CreateOptions{})

@@ -39,6 +39,8 @@ type Run struct {
 	Folder string
 	cmd    *exec.Cmd
 	out    syncBuffer
+	began  time.Time
+	took   time.Duration // known when done is closed
 	done   chan struct{}
 }
 
@@ -60,12 +62,14 @@ func Start(program, folder string, inputs map[string]string) (*Run, error) {
 		}
 		r.cmd.Env = append(r.cmd.Env, name+"="+path)
 	}
+	r.began = time.Now()
 	if err := r.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the program: %w", err)
 	}
 	go func() {
 		defer close(r.done)
 		_ = r.cmd.Wait() // its exit code is in ProcessState
+		r.took = time.Since(r.began)
 	}()
 	return r, nil
 }
@@ -98,6 +102,10 @@ func (r *Run) Wait(limit time.Duration) (int, error) {
 		return -1, errors.New("the program did not end in " + limit.String())
 	}
 }
+
+// Took is the time from the start to the end of the process, which has ended: the
+// program's own begins later.
+func (r *Run) Took() time.Duration { return r.took }
 
 // Processor is the time that the process, which has ended, took of the processors.
 func (r *Run) Processor() time.Duration {

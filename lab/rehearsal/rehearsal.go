@@ -51,7 +51,7 @@ func (r Rehearsal) Run(ctx context.Context) (Figures, error) {
 		return Figures{}, err
 	}
 	r.say("before", before.describe()...)
-	memory, err := r.rotate(ctx, path)
+	figures, err := r.rotate(ctx, path)
 	if err != nil {
 		return Figures{}, err
 	}
@@ -63,7 +63,7 @@ func (r Rehearsal) Run(ctx context.Context) (Figures, error) {
 	if err := w.compare(ctx, before, after, r.Strategy == "alternate"); err != nil {
 		return Figures{}, err
 	}
-	return r.measure(ctx, path, memory, after.refused[len(before.refused):])
+	return r.measure(figures, path, after.refused[len(before.refused):])
 }
 
 func (r Rehearsal) build(ctx context.Context) (path string, err error) {
@@ -73,26 +73,27 @@ func (r Rehearsal) build(ctx context.Context) (path string, err error) {
 	return program.Build(ctx, r.Source, r.Folder)
 }
 
-// rotate runs the program with inputs as the runner sets them and returns its
-// largest resident memory in bytes.
-func (r Rehearsal) rotate(ctx context.Context, path string) (int64, error) {
+// rotate runs the program with inputs as the runner sets them and returns what is
+// seen of it from outside.
+func (r Rehearsal) rotate(ctx context.Context, path string) (Figures, error) {
 	environment, err := r.environment()
 	if err != nil {
-		return 0, err
+		return Figures{}, err
 	}
 	cmd := exec.CommandContext(ctx, path)
 	cmd.Env, cmd.Stdout, cmd.Stderr = environment, r.Out, r.Out
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	began := time.Now()
 	if err := cmd.Start(); err != nil {
-		return 0, fmt.Errorf("rotate: %w", err)
+		return Figures{}, fmt.Errorf("rotate: %w", err)
 	}
 	peak := program.WatchMemory(cmd.Process.Pid)
 	err = cmd.Wait()
-	memory := peak()
+	f := Figures{Total: time.Since(began), Memory: peak()}
 	if err != nil {
-		return 0, fmt.Errorf("rotate: %w", err)
+		return f, fmt.Errorf("rotate: %w", err)
 	}
-	return memory, nil
+	return f, nil
 }
 
 func (r Rehearsal) environment() ([]string, error) {
@@ -141,12 +142,14 @@ func (r Rehearsal) say(when string, facts ...string) {
 	fmt.Fprintln(r.Out)
 }
 
-func (r Rehearsal) measure(ctx context.Context, path string, memory int64, refused []time.Time) (Figures, error) {
+// measure adds what the report tells and what the services have seen.
+func (r Rehearsal) measure(f Figures, path string, refused []time.Time) (Figures, error) {
 	told, err := program.ReadReport(r.report())
 	if err != nil {
 		return Figures{}, err
 	}
-	f := Figures{Total: told.Total, Preflight: told.Preflight, Slowest: told.Slowest, Window: told.Window, Refused: len(refused), Seen: labtest.Window(refused), Memory: memory}
+	f.Preflight, f.Slowest, f.Window = told.Preflight, told.Slowest, told.Window
+	f.Refused, f.Seen = len(refused), labtest.Window(refused)
 	f.Image, err = compressed(path)
 	return f, err
 }

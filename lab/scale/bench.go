@@ -86,7 +86,7 @@ func (b *Bench) address() (err error) {
 	if b.inputs, err = b.Inputs(); err != nil {
 		return err
 	}
-	b.inputs["INPUT_TIMEOUT"], b.inputs["INPUT_ROLLOUT_TIMEOUT"] = "110m", "50m" // of 5,000 pods, on a small machine
+	b.inputs["INPUT_TIMEOUT"], b.inputs["INPUT_ROLLOUT_TIMEOUT"] = "170m", "80m" // of 5,000 pods, on a small machine
 	if err := rest.LoadTLSFiles(b.Config); err != nil {
 		return err
 	}

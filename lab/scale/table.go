@@ -18,14 +18,14 @@ type Row struct {
 // Table is a Markdown table of rotations.
 func Table(title string, rows []Row) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n| %s | whole | beyond the slowest rollout | requests to the API server | for each workload | to GitHub | connections | bytes, API server | peak memory | processor time |\n|---|%s\n",
-		title, strings.Repeat("---:|", 9))
+	fmt.Fprintf(&b, "\n| %s | whole | preflight | beyond the slowest rollout | requests to the API server | for each workload | to GitHub | connections | bytes, API server | peak memory | processor time |\n|---|%s\n",
+		title, strings.Repeat("---:|", 10))
 	for _, r := range rows {
 		github := fmt.Sprint(r.GitHub)
 		if r.Limited > 0 {
 			github += fmt.Sprintf(", %d refused", r.Limited)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %d | %.1f | %s | %d | %s | %s | %s |\n", r.Name, seconds(r.Total), seconds(r.Beyond()), r.Asked(),
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %d | %.1f | %s | %d | %s | %s | %s |\n", r.Name, seconds(r.Total), seconds(r.Preflight), seconds(r.Beyond()), r.Asked(),
 			float64(r.Asked())/float64(r.Workloads), github, r.Connections, mebibytes(r.Bytes), mebibytes(r.Memory), seconds(r.Processor))
 	}
 	return b.String()

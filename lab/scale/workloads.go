@@ -36,7 +36,7 @@ func (b *Bench) Grow(count int) error {
 }
 
 func (b *Bench) deployment(i int) *appsv1.Deployment {
-	name, kept, patience := fmt.Sprintf("worker-%04d", i), int32(1), int32(3600) // a thousand wait for the same controllers
+	name, kept, patience := fmt.Sprintf("worker-%04d", i), int32(1), int32(6000) // a thousand wait for the same controllers, longer than rollout-timeout
 	labels := map[string]string{"app": name}
 	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: appsv1.DeploymentSpec{
 		Replicas: &b.pods, Selector: &metav1.LabelSelector{MatchLabels: labels}, RevisionHistoryLimit: &kept, ProgressDeadlineSeconds: &patience,
