@@ -159,7 +159,8 @@ type Workload interface {
 	// sure is asked after the workload was read: where it says no, or somebody
 	// wrote the workload since, nothing is changed on the strength of that read.
 	// witness, where it is not nil, judges each proof by what others know of the pod.
-	// Class Unhealthy: the pods came up wrong, or did not come up in time.
+	// Class Unhealthy: the pods came up wrong, did not come up in time, or may not be
+	// looked at.
 	Restart(ctx context.Context, mark string, sure func(context.Context) error, witness secret.Witness, progress func(detail string)) ([]secret.Proof, error)
 }
 

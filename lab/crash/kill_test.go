@@ -146,7 +146,7 @@ func (s *suite) requests(t *testing.T, b *Bench, m mode, code int) []proxy.Reque
 }
 
 // mostAsked is how many requests a planned rotation in place makes to PostgreSQL.
-const mostAsked = 60
+const mostAsked = 49
 
 // roundTrips holds what PostgreSQL is asked for: far away each is a wait.
 func (s *suite) roundTrips(t *testing.T) {
