@@ -38,6 +38,10 @@ func emergencyUnfinished(res rotation.Result) ending {
 		return end.switching(res)
 	}
 	switch database, tried := stepOf(res, "database"); {
+	case tried && database.Err == nil && res.FormerRole != "":
+		end.meaning = fmt.Sprintf("The password of role %s is exchanged, and role %s, which has been served before, may still log in with what it had.", quoted(res.Username), quoted(res.FormerRole))
+		end.next = append(end.next, fmt.Sprintf("If that is not possible soon, close that role by hand: `ALTER ROLE %s NOLOGIN` and end its sessions.", quoted(res.FormerRole)))
+		return end
 	case tried && database.Err == nil:
 		end.title += ", password shut out"
 		end.meaning = "The compromised password is shut out: the database accepts the new one only. Places that do not have the new one yet are refused until they get it."

@@ -79,6 +79,15 @@ func TestEmergencyThatIsNotBegunIsNotCalledShutOut(t *testing.T) {
 	}
 }
 
+// In place one role is exchanged, and another one may be open still.
+func TestEmergencyThatLeavesARoleIsNotCalledShutOut(t *testing.T) {
+	res := emergencyUnfinishedCase()
+	res.Strategy, res.FormerRole = rotation.InPlace, "alfred_user_alt"
+	if end := emergencyUnfinished(res); strings.Contains(end.title, "shut out") || !strings.Contains(strings.Join(end.next, "\n"), `ALTER ROLE "alfred_user_alt" NOLOGIN`) {
+		t.Errorf("%+v", end)
+	}
+}
+
 // emergencyUnfinishedCase has shut the compromised password out and not reached
 // everybody.
 // What was done for somebody else's emergency says nothing of the own one.

@@ -91,10 +91,12 @@ func (r *run) exchange(ctx context.Context) error {
 }
 
 // overtakes tells whether this run's own emergency begins although another one is
-// not finished. The password of that one is in the database and in the Secret.
+// not finished. The password of that one is in the database and in the Secret. Where
+// both switch roles, the own one takes the door that pods use until they are restarted.
 func (r *run) overtakes(ctx context.Context, cause error) bool {
 	certain := ClassOf(cause) != Lost && ClassOf(cause) != Conflict && ctx.Err() == nil
-	return certain && r.emergency() && !r.mine() && r.state.Mode == Emergency && r.wrote
+	shut := r.restarting || !r.switches() || !r.alternates()
+	return certain && shut && r.emergency() && !r.mine() && r.state.Mode == Emergency && r.wrote
 }
 
 // closesAnyway tells whether the other role may be closed although something has

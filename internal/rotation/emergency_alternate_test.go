@@ -3,6 +3,7 @@ package rotation_test
 import (
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -145,13 +146,33 @@ func TestEmergencyClosesAfterItsOwnRestartOnly(t *testing.T) {
 			w.script["3 Served.Set 2"] = crashBefore
 			w.run(emergency, request("3"))
 		}
-		w.script["2 Served.Set 4"] = refuse
+		w.script["2 "+cluster+".Set 2"] = refuse
 		res, _ := w.run(emergency, request("2"))
 		expect(t, res, rotation.StatusUnfinished, 3)
 		if w.twin.nologin || res.FormerRole != twin {
 			t.Errorf("the role that the pods use is closed: %v; %q is said to be left", w.twin.nologin, res.FormerRole)
 		}
 	})
+}
+
+// Pods that nobody restarts go on with the role that the own emergency would take.
+func TestEmergencyDoesNotOvertakeOneThatHasRestartedNobody(t *testing.T) {
+	for name, away := range map[string]func(string) bool{
+		"a copy is refused":        func(what string) bool { return what == cluster+".Set" },
+		"every restart is refused": func(what string) bool { return strings.HasPrefix(what, "Restart ") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			alternating(t, func(t *testing.T, w *world) {
+				w.down = away
+				w.run(emergency, request("7"))
+				res, _ := w.run(emergency, request("8"))
+				expect(t, res, rotation.StatusUnfinished, 3)
+				if w.nologin || !w.login.opens(birth) || res.FormerRole != role || !res.Others {
+					t.Errorf("the pods are shut out: %v; %q is said to be left, somebody else's: %v", w.nologin, res.FormerRole, res.Others)
+				}
+			})
+		})
+	}
 }
 
 // A Secret that was restored serves the former role again: it is not the one to close.

@@ -112,13 +112,14 @@ type note struct {
 	open bool   // it was under way
 }
 
-// lock serialises the runs of one role.
+// lock serialises the runs of one role. A journal that cannot be read again leaves
+// what is known of an open rotation.
 func (r *run) lock(ctx context.Context) (string, error) {
-	var err error
-	if r.state, err = r.readJournal(ctx); err != nil {
+	stored, err := r.readJournal(ctx)
+	if err != nil {
 		return "", r.unread(ctx, err)
 	}
-	if r.noted == nil {
+	if r.state = stored; r.noted == nil {
 		r.noted = r.note()
 	}
 	served, err := r.readServed(ctx)
@@ -170,10 +171,11 @@ func (r *run) readJournal(ctx context.Context) (state, error) {
 
 // look reads where things stand and ends the run where there is nothing to do.
 func (r *run) look(ctx context.Context) (string, error) {
-	var err error
-	if r.state, err = r.readJournal(ctx); err != nil {
+	stored, err := r.readJournal(ctx)
+	if err != nil {
 		return "", err
 	}
+	r.state = stored
 	if r.served, err = r.readServed(ctx); err != nil {
 		return "", err
 	}

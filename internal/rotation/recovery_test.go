@@ -93,6 +93,36 @@ func TestLostAnswerOfAlterStillMeasuresTheWindow(t *testing.T) {
 	})
 }
 
+// Who cannot read the journal again does not say that nothing is open.
+func TestJournalThatCannotBeReadAgainIsStillOpen(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.script["1 Database.Set 1"] = cutAfter
+		w.hooks["1 Database.Set 1"] = w.changes(func() { w.down = func(what string) bool { return what == "Journal.Load" } })
+		res, _ := w.run(rotate)
+		expect(t, res, rotation.StatusUnfinished, 3)
+		w.down = func(string) bool { return false }
+		res, _ = w.run(resume)
+		expect(t, res, rotation.StatusRotated, 0)
+	})
+}
+
+func TestEmergencyThatCannotReadWhatAnotherHasLeftIsUnfinished(t *testing.T) {
+	for name, happens := range map[string]func(*world){
+		"the journal may not be read": func(w *world) { w.script["2 Journal.Load 3"] = refuse },
+		"the Secret is gone":          func(w *world) { w.hooks["2 Journal.Load 3"] = w.changes(func() { w.served = nil }) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.down = func(what string) bool { return what == remote+".Set" }
+				w.run(emergency, request("7"))
+				happens(w)
+				res, _ := w.run(emergency, request("8"))
+				expect(t, res, rotation.StatusUnfinished, 3)
+			})
+		})
+	}
+}
+
 func TestLostLockThatAnotherRunTookIsLeftToIt(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.sick = func(name, mark string) bool { return mark == "id2" }

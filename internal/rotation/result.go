@@ -172,7 +172,7 @@ func (r *run) stoppedAs(err error) Status {
 	switch class := ClassOf(err); {
 	case class == Busy:
 		return StatusBusy
-	case errors.As(err, new(*mismatch)), class == Missing && r.claimed == 0:
+	case errors.As(err, new(*mismatch)), class == Missing && r.claimed == 0 && r.given == "":
 		return StatusRefused
 	case r.unfinished(), r.unsure:
 		return StatusUnfinished
