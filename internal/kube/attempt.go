@@ -20,7 +20,8 @@ import (
 // a replacement that is refuted, too, has another reason.
 
 // The time between two looks at the log of a pod that does not become ready
-// doubles from the first to the last: a thousand workloads may wait at once.
+// doubles from the first to the last: a thousand workloads may wait at once. It is a
+// tenth of the whole time at most, which must not be over before the next look.
 const (
 	inspection     = 5 * time.Second
 	lastInspection = time.Minute
@@ -97,7 +98,7 @@ func (a *attempt) due(p pod, now time.Time) bool {
 	if now.Add(inspection / 2).Before(last.next) { // the last tick may have come late, this one not
 		return false
 	}
-	pause := min(max(inspection, 2*last.pause), lastInspection)
+	pause := max(inspection, min(2*last.pause, lastInspection, a.options.RolloutTimeout/10))
 	a.looks[p.uid] = look{now.Add(pause), pause}
 	return true
 }

@@ -176,7 +176,7 @@ func TestPodsThatAreNotReadyAreInspected(t *testing.T) {
 // and one where something is wrong at once.
 func TestInspectionsBecomeRarer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, began := &attempt{}, time.Now()
+		a, began := &attempt{Workload: &Workload{options: Options{RolloutTimeout: time.Hour}}}, time.Now()
 		waiting := podNamed("core-1", "u1")
 		waiting.ready, waiting.started = false, true
 		v := verdict{pods: []pod{waiting}}
@@ -201,6 +201,21 @@ func TestInspectionsBecomeRarer(t *testing.T) {
 	})
 }
 
+// TestInspectionsFitTheTimeOfARollout: of one that is short nothing is missed at its end.
+func TestInspectionsFitTheTimeOfARollout(t *testing.T) {
+	for whole, want := range map[time.Duration]time.Duration{20 * time.Second: inspection, 2 * time.Minute: 12 * time.Second, 10 * time.Minute: lastInspection, time.Hour: lastInspection} {
+		a := &attempt{Workload: &Workload{options: Options{RolloutTimeout: whole}}, looks: map[types.UID]look{}}
+		waiting, now := podNamed("core-1", "u1"), time.Now()
+		for range 10 {
+			a.due(waiting, now)
+			now = a.looks[waiting.uid].next
+		}
+		if got := a.looks[waiting.uid].pause; got != want {
+			t.Errorf("within %v: every %v at last, want %v", whole, got, want)
+		}
+	}
+}
+
 // TestNobodyIsJudgedAnewWhereNothingHappens: a tick looks at logs alone, and the more
 // seldom the longer it lasts.
 func TestNobodyIsJudgedAnewWhereNothingHappens(t *testing.T) {
@@ -212,7 +227,7 @@ func TestNobodyIsJudgedAnewWhereNothingHappens(t *testing.T) {
 			t.Fatal(err)
 		}
 		watch, all := street(c, 1)
-		all[0].options.LogLines = 50
+		all[0].options.LogLines, all[0].options.RolloutTimeout = 50, time.Hour
 		changed, _ := watch.follow(all[0].kind, all[0].id())
 		a := &attempt{Workload: all[0], goal: goal{mark: "r1"}, changed: changed, progress: (&diary{}).write}
 		waiting, owner := ofPod(podOfShop("shop-0", "shop-0-x-1", "r1"))

@@ -92,11 +92,12 @@ func (l *listener) Write(sent []byte) (int, error) {
 	const head = 5 // a letter, and the length of the rest with itself
 	for l.rest = append(l.rest, sent...); !l.deaf && len(l.rest) >= head; {
 		end := 1 + int(binary.BigEndian.Uint32(l.rest[1:head]))
-		if end < head || end > longestGreeting {
+		switch {
+		case end < head || end > longestGreeting:
 			l.deaf = true
-		} else if end > len(l.rest) {
+		case end > len(l.rest):
 			return len(sent), nil
-		} else {
+		default:
 			l.hear(l.rest[0], l.rest[head:end])
 			l.rest = l.rest[end:]
 		}

@@ -268,7 +268,7 @@ func TestStoredOfAnMD5Role(t *testing.T) {
 	if err != nil || got.Reveal() != f.stored(f.app.User) || !isMD5(got) {
 		t.Errorf("not what pg_authid holds (%v)", err)
 	}
-	made := f.open(f.admin).remake(c.User, "pencil", challenge{method: methodMD5})
+	made := f.open(f.admin).remake(c, challenge{method: methodMD5})
 	if made.Reveal() != f.stored(f.app.User) {
 		t.Error("the hash that is remade is not what pg_authid holds")
 	}

@@ -209,8 +209,8 @@ func notItsPassword(name string) error {
 // rebuild tries the forms in which PostgreSQL may have hashed the password. A login
 // proves one, and the salt by which it was judged makes the verifier.
 func (s *session) rebuild(ctx context.Context, c secret.Credential, f facts) (secret.Value, error) {
-	for _, form := range normal(c.Password) {
-		verdict, asked, err := s.offer(ctx, secret.Credential{User: c.User, Password: s.db.keep(form)}, methodHashed)
+	for _, form := range s.db.forms(c) {
+		verdict, asked, err := s.offer(ctx, form, methodHashed)
 		switch {
 		case asked.method != "" && !asked.byLogin():
 			return secret.Value{}, unprovable(c.User, f.admin, asked)
@@ -220,7 +220,7 @@ func (s *session) rebuild(ctx context.Context, c secret.Credential, f facts) (se
 		case asked.method == methodSCRAM && !asked.salting.valid():
 			return secret.Value{}, probing(c.User, errMalformed)
 		default:
-			return s.db.remake(c.User, form, asked), nil
+			return s.db.remake(form, asked), nil
 		}
 	}
 	return secret.Value{}, notItsPassword(c.User)

@@ -139,10 +139,18 @@ func throwaway(iterations int) secret.Value {
 	return secret.New(strings.Join([]string{"SCRAM-SHA-256$" + strconv.Itoa(iterations) + ":" + s.salt, key() + ":" + key()}, "$"))
 }
 
-// remake makes the verifier of a form of the password that shows the challenge.
-func (d *Database) remake(user, password string, asked challenge) secret.Value {
-	if asked.method == methodMD5 {
-		return d.keep(secret.MD5(user, password))
+// forms are c with each form of its password.
+func (d *Database) forms(c secret.Credential) (all []secret.Credential) {
+	for _, form := range normal(c.Password) {
+		all = append(all, secret.Credential{User: c.User, Password: d.keep(form)})
 	}
-	return d.derive(password, asked.salting)
+	return all
+}
+
+// remake makes the verifier of c, in a form of its password, that shows the challenge.
+func (d *Database) remake(c secret.Credential, asked challenge) secret.Value {
+	if asked.method == methodMD5 {
+		return d.keep(secret.MD5(c.User, c.Password.Reveal()))
+	}
+	return d.derive(c.Password.Reveal(), asked.salting)
 }

@@ -71,19 +71,23 @@ func (r *run) machine(ctx context.Context) error {
 			// A rotation that others commit from here on counts as the one that was asked for.
 			r.noted, r.claimed, r.started = &note{id: r.state.ID}, 0, false
 			r.forget()
-			if r.because == nil {
-				r.result.FailedStep = ""
-			}
+			r.pardon()
 		case err != nil && ClassOf(err) == Lost && lost < relocks && ctx.Err() == nil:
 			lost++
 			r.intact = nil
 			r.warn(fmt.Sprintf("the database session that held the lock was lost: %v", err))
-			if r.because == nil {
-				r.result.FailedStep = ""
-			}
+			r.pardon()
 		default:
 			return err
 		}
+	}
+}
+
+// pardon forgets which step has failed, where another turn begins; not the one that
+// has turned a rotation back.
+func (r *run) pardon() {
+	if r.because == nil {
+		r.result.FailedStep = ""
 	}
 }
 

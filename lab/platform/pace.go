@@ -20,32 +20,29 @@ func Pace(ctx context.Context, client kubernetes.Interface, every time.Duration)
 		}
 	}
 	for {
-		ready, err := only(ctx, client)
-		if ready || err != nil {
-			return err
+		missing := paced(ctx, client)
+		if missing == nil {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("change the pace of the platform: %w", context.Cause(ctx))
+			return fmt.Errorf("change the pace of the platform: %w", missing)
 		case <-time.After(time.Second):
 		}
 	}
 }
 
-// only tells whether the Deployments are complete, and have no other pods.
-func only(ctx context.Context, client kubernetes.Interface) (bool, error) {
-	deployments, err := client.AppsV1().Deployments(Namespace).List(ctx, metav1.ListOptions{LabelSelector: "tier=backend"})
-	if err != nil {
-		return false, fmt.Errorf("list the Deployments: %w", err)
-	}
-	for _, d := range deployments.Items {
-		if !complete(d) {
-			return false, nil
-		}
+// paced tells whether the Deployments are complete, and have no other pods.
+func paced(ctx context.Context, client kubernetes.Interface) error {
+	if err := rolledOut(ctx, client); err != nil {
+		return err
 	}
 	pods, err := client.CoreV1().Pods(Namespace).List(ctx, metav1.ListOptions{LabelSelector: "tier=backend"})
 	if err != nil {
-		return false, fmt.Errorf("list the pods: %w", err)
+		return fmt.Errorf("list the pods: %w", err)
 	}
-	return len(pods.Items) == Replicas*len(Deployments()), nil
+	if n := len(pods.Items); n != Replicas*len(Deployments()) {
+		return fmt.Errorf("there are %d pods", n)
+	}
+	return nil
 }

@@ -82,6 +82,21 @@ func (p Platform) Ready(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := rolledOut(ctx, client); err != nil {
+		return err
+	}
+	pod, err := client.AppsV1().StatefulSets(Namespace).Get(ctx, "postgres", metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("get the StatefulSet: %w", err)
+	}
+	if pod.Status.ReadyReplicas != 1 {
+		return fmt.Errorf("the pod %q is not ready", PostgresPod)
+	}
+	return nil
+}
+
+// rolledOut tells whether all Deployments are complete.
+func rolledOut(ctx context.Context, client kubernetes.Interface) error {
 	deployments, err := client.AppsV1().Deployments(Namespace).List(ctx, metav1.ListOptions{LabelSelector: "tier=backend"})
 	if err != nil {
 		return fmt.Errorf("list the Deployments: %w", err)
@@ -93,13 +108,6 @@ func (p Platform) Ready(ctx context.Context) error {
 		if !complete(d) {
 			return fmt.Errorf("the Deployment %q has %d ready pods", d.Name, d.Status.ReadyReplicas)
 		}
-	}
-	pod, err := client.AppsV1().StatefulSets(Namespace).Get(ctx, "postgres", metav1.GetOptions{})
-	if err != nil {
-		return fmt.Errorf("get the StatefulSet: %w", err)
-	}
-	if pod.Status.ReadyReplicas != 1 {
-		return fmt.Errorf("the pod %q is not ready", PostgresPod)
 	}
 	return nil
 }
