@@ -66,13 +66,17 @@ func TestAnEventCostsTheSameAmongMany(t *testing.T) {
 			changed = append(changed, follows)
 		}
 		event := podOfShop("shop-0", "shop-0-x-1", "r1")
-		allocated := testing.AllocsPerRun(100, func() {
+		happens := func() {
 			_ = w.pods.Update(event)
 			<-changed[0]
 			if v, err := all[0].judged(w.see(all[0].kind, all[0].id()), goal{mark: "r1"}); err != nil || !v.done {
 				t.Fatalf("%+v, %v", v, err)
 			}
-		})
+		}
+		allocated := testing.AllocsPerRun(1, happens)
+		for range 100 { // the race detector has pools drop what they keep, at random
+			allocated = min(allocated, testing.AllocsPerRun(1, happens))
+		}
 		if slices.ContainsFunc(changed, func(c <-chan struct{}) bool { return len(c) > 0 }) {
 			t.Error("the event of a pod wakes others")
 		}

@@ -17,22 +17,31 @@ import (
 // number, and none where that was done before.
 func TestAWorkloadIsReadFromTheWatch(t *testing.T) {
 	const n = 20
-	w := &town{}
+	watched := make(chan string, 4)
+	w := &town{fault: func(_ context.Context, request string) error {
+		if strings.HasSuffix(request, " watch") {
+			watched <- request
+		}
+		return nil
+	}}
 	all := w.workloads(t, n, options(nil))
 	once := map[string]int{"GET deployments": 1, "GET deployments watch": 1, "GET pods": 1, "GET pods watch": 1}
 	for _, patches := range []int{n, 0} {
-		clear(w.asked)
+		w.forget()
 		_, leave := all[0].watcher.follow(all[0].kind, "deployment/first") // until all have begun
 		if err := restartAll(t.Context(), all, "r1", &diary{}); err != nil {
 			t.Fatal(err)
+		}
+		for range 2 { // which begin when all has been listed, and need not have begun before
+			<-watched
 		}
 		leave()
 		want := maps.Clone(once)
 		if patches > 0 {
 			want["PATCH deployments"] = patches
 		}
-		if !maps.Equal(w.asked, want) {
-			t.Errorf("asked %v, want %v", w.asked, want)
+		if !maps.Equal(w.requests(), want) {
+			t.Errorf("asked %v, want %v", w.requests(), want)
 		}
 	}
 	if all[0].watcher.mirrors != nil {
@@ -55,8 +64,8 @@ func TestAWatchThatIsBehindIsAskedOnce(t *testing.T) {
 		}
 		return nil
 	}, nil, (&diary{}).write)
-	if err != nil || sure != 2 || w.asked["GET deployments"] != 2 || w.asked["PATCH deployments"] != 2 {
-		t.Errorf("%v, sure %d times, asked %v", err, sure, w.asked)
+	if err != nil || sure != 2 || w.requests()["GET deployments"] != 2 || w.requests()["PATCH deployments"] != 2 {
+		t.Errorf("%v, sure %d times, asked %v", err, sure, w.requests())
 	}
 }
 
@@ -105,8 +114,8 @@ func TestWorkloadsThatCannotBeRead(t *testing.T) {
 				if f := wantFailure(t, err, test.class, test.text); !strings.Contains(f.Hint(), test.hint) {
 					t.Errorf("hint %q", f.Hint())
 				}
-				if took := time.Since(began); took > test.most || w.asked["PATCH deployments"] > 0 {
-					t.Errorf("after %v, asked %v", took, w.asked)
+				if took := time.Since(began); took > test.most || w.requests()["PATCH deployments"] > 0 {
+					t.Errorf("after %v, asked %v", took, w.requests())
 				}
 			})
 		})
@@ -135,9 +144,9 @@ func TestAListThatFailsOnceHoldsNobodyUp(t *testing.T) {
 		return nil
 	}}
 	_, err := w.workloads(t, 1, options(nil))[0].Restart(t.Context(), "r1", agreed, nil, (&diary{}).write)
-	asked := w.asked["GET deployments"] // by the watch, which fails, alone, and by the watch again
-	if err != nil || asked != 3 || w.asked["PATCH deployments"] != 1 {
-		t.Errorf("%v, asked %v", err, w.asked)
+	asked := w.requests()["GET deployments"] // by the watch, which fails, alone, and by the watch again
+	if err != nil || asked != 3 || w.requests()["PATCH deployments"] != 1 {
+		t.Errorf("%v, asked %v", err, w.requests())
 	}
 }
 

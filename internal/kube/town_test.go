@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -125,6 +126,19 @@ func (w *town) note(ctx context.Context, request string) error {
 		return nil
 	}
 	return w.fault(ctx, request)
+}
+
+// requests are those since forget. A list may come to its end after its watch is left.
+func (w *town) requests() map[string]int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.asked)
+}
+
+func (w *town) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.asked)
 }
 
 // status is the API server's refusal of a call.
