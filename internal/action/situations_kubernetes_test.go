@@ -192,6 +192,7 @@ func wrongJournal() []situation {
 	return []situation{
 		{name: "truncated record", set: journal(open(`record={"version":1,"strat`)...), want: damaged + "read its record: unexpected end", remedy: remedy},
 		{name: "truncated credential", set: journal(open(`*pending={"user":"$ROLE","passw`)...), want: damaged + "read \"pending\": it is not the JSON of a credential", remedy: remedy},
+		{name: "a credential of nobody", set: journal(open(`*previous={"password":"PreviousPreviousPrevious"}`)...), want: damaged + ".*it names no role", remedy: remedy},
 		{name: "bytes that are no base64", set: journal(open(`*previous={"user":"$ROLE","password":"PreviousPreviousPrevious","keys":{"password":"%%"}}`)...), want: damaged + ".*its key \"password\" is not base64", remedy: remedy},
 		{name: "unknown phase", set: journal(open("phase=sideways")...), want: damaged + "it has the unknown phase \"sideways\"", remedy: remedy},
 		{name: "unknown mode", set: journal(open("mode=hasty")...), want: damaged + "mode \"hasty\" with strategy \"in-place\" is not known", remedy: remedy},

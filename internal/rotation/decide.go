@@ -156,7 +156,9 @@ func (r *run) decide(ctx context.Context) (string, error) {
 	}
 	r.started, r.replaced, r.fresh = true, r.served.Credential, secret.Value{}
 	r.forget()
-	r.intact = names(r.copies())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.intact, r.result.Copies, r.result.Workloads = names(r.copies()), nil, nil
 	return fmt.Sprintf("rotation %s is written down", next.ID), nil
 }
 

@@ -322,10 +322,8 @@ func TestEmergencyFinishesAnotherAndMakesItsOwn(t *testing.T) {
 		res, _ := w.run(emergency, request("8"))
 		expect(t, res, rotation.StatusRotated, 0)
 		w.settled(t, "NewPassword2")
-		for _, id := range []string{"8"} {
-			res, _ = w.run(emergency, request(id))
-			expect(t, res, rotation.StatusUnchanged, 0)
-		}
+		res, _ = w.run(emergency, request("8"))
+		expect(t, res, rotation.StatusUnchanged, 0)
 	})
 }
 
@@ -358,6 +356,20 @@ func TestEmergencyDoesNotWaitForAnotherThatCannotBeFinished(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What was reached for somebody else's is still to be done for its own.
+func TestEmergencyTellsWhatIsLeftOfItsOwn(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.down = func(what string) bool { return what == remote+".Set" }
+		w.run(emergency, request("7"))
+		w.script["2 "+cluster+".Set 2"] = refuse
+		res, _ := w.run(emergency, request("8"))
+		expect(t, res, rotation.StatusUnfinished, 3)
+		if len(res.Workloads) > 0 || len(res.Copies) != 1 || res.Copies[0].Err == nil {
+			t.Errorf("workloads %+v and copies %+v, want nothing but the copy that was refused", res.Workloads, res.Copies)
+		}
+	})
 }
 
 // Who goes on at the same request finishes its own, and makes no other.

@@ -330,6 +330,9 @@ func unpackAll(v secret.Value, keep func(string) secret.Value) (all []secret.Cre
 }
 
 func (s stored) credential(keep func(string) secret.Value) (c secret.Credential, former secret.Stamp, err error) {
+	if s.User == "" {
+		return c, former, errors.New("it names no role")
+	}
 	c = secret.Credential{User: s.User, Password: keep(s.Password), Verifier: keep(s.Verifier)}
 	for key, text := range s.Keys {
 		raw, err := base64.StdEncoding.DecodeString(text)

@@ -127,7 +127,7 @@ func lasting(effect proxy.Effect) string {
 // each that writes or asks for the lock, and from the first of every other kind.
 func (s *suite) outage(t *testing.T) {
 	t.Parallel()
-	for _, m := range modes() {
+	for _, m := range allModes() {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			var all []outage

@@ -46,6 +46,9 @@ func switchingAlarm() mode {
 	return m
 }
 
+// allModes are the modes, and the emergency that switches.
+func allModes() []mode { return append(modes(), switchingAlarm()) }
+
 // TestNothingIsLost holds the program to its first promise. PGROTATE_CRASH=whole
 // tries every case (make crash), else a part of them that is always the same;
 // PGROTATE_CASE tries only the case of that name, as a failure tells it.

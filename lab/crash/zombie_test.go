@@ -29,7 +29,7 @@ func (c stop) String() string { return c.at.String() + ", taken over by " + c.by
 // requests count where an emergency takes over, else a part of them.
 func (s *suite) zombie(t *testing.T) {
 	t.Parallel()
-	for _, m := range modes() {
+	for _, m := range allModes() {
 		t.Run(m.name, func(t *testing.T) {
 			var cases []stop
 			for _, by := range modes() {

@@ -48,7 +48,7 @@ func (c call) decide() {
 	}
 	next.inPlace = next.pending.role == p.served.cred.role
 	s.journal, p.journal = next, next
-	p.own, p.sent, p.wrote, p.intact, p.noted = false, false, false, true, note{}
+	p.own, p.sent, p.wrote, p.begun, p.intact, p.noted = false, false, false, false, true, note{}
 }
 
 // repair: what the database refuses is nothing to go back to.

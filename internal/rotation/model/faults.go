@@ -71,7 +71,7 @@ func (m Machine) calls(s state, i int) []edge {
 			out = append(out, edge{e.to, event{int8(i), p.at, how, e.event.then}})
 		}
 	}
-	if p.at == remote && s.spent.Failures < m.Budget.Failures {
+	if p.at >= remote && p.at <= pod1 && s.spent.Failures < m.Budget.Failures {
 		refusing := s
 		refusing.spent.Failures++
 		add(" IS REFUSED FOR GOOD: ", m.stops(refusing, i, false)...)
@@ -132,21 +132,11 @@ func (m Machine) stops(s state, i int, refused bool) []edge {
 	case refused && !verdict:
 		return out
 	}
-	if m.closesAnyway(&p) {
-		closing := s
-		closing.runs[i].stuck, closing.runs[i].at = true, verify
-		closes := other(closing, "closes the other role all the same")
+	if on, ok := m.goesOn(s, i); ok {
 		if s.spent.Faults > 0 { // or the fault is that it is told to stop
-			return append(out, closes)
+			return append(out, on)
 		}
-		return []edge{closes}
-	}
-	if m.overtakes(&p, i) {
-		own := m.own(s, i)
-		if s.spent.Faults > 0 {
-			return append(out, own)
-		}
-		return []edge{own}
+		return []edge{on}
 	}
 	if p.journal.emergency && m.Mistake != EmergencyKeepsOld || p.journal.previous.password == 0 {
 		return out
@@ -157,24 +147,41 @@ func (m Machine) stops(s state, i int, refused bool) []edge {
 		out = append(out, other(reverted, "puts the former password back"))
 	}
 	if p.at >= probe && p.at <= verify {
-		s.runs[i].turned = true
+		s.runs[i].turned, s.runs[i].begun = true, false
 		s.runs[i].at = either(m.Mistake == NoTurnFence, turn, turnFence)
 		out = append(out, other(s, "turns back"))
 	}
 	return out
 }
 
+// goesOn is what an emergency does although GitHub or a restart has failed.
+func (m Machine) goesOn(s state, i int) (edge, bool) {
+	switch p := &s.runs[i]; {
+	case p.journal.emergency && p.at == remote: // beside GitHub, pods are restarted
+		p.stuck, p.at = true, pod0
+		return other(s, "restarts all the same"), true
+	case m.closesAnyway(p):
+		p.stuck, p.at = true, verify
+		return other(s, "closes the other role all the same"), true
+	case m.overtakes(p, i):
+		return m.own(s, i), true
+	}
+	return edge{}, false
+}
+
 // closesAnyway: what an emergency replaced does not stay open because GitHub or a
-// rollout failed. What is served is proven first.
+// rollout failed. What is served is proven first, and pods are being restarted.
 func (m Machine) closesAnyway(p *process) bool {
-	return p.journal.emergency && m.Alternate && !p.stuck && p.at >= remote && p.at <= verify && m.Mistake != StuckOpen
+	return p.journal.emergency && m.Alternate && p.begun && (p.at < verify || !p.stuck) && p.at >= remote && p.at <= verify && m.Mistake != StuckOpen
 }
 
 // overtakes: an emergency does not wait for GitHub or a rollout to finish another
-// one. The password of that one is in the database and in the Secret.
+// one. The password of that one is in the database and in the Secret. Where both
+// switch roles, the own one takes the door that pods use until they are restarted.
 func (m Machine) overtakes(p *process, i int) bool {
 	others := m.Runs[i].Command == Emergency && p.journal.emergency && p.journal.by != m.request(i)
-	return others && p.wrote && p.at >= remote && p.at <= expelFormer && m.Mistake != StuckFirst
+	shut := p.begun || p.journal.inPlace || !m.alternates(m.Runs[i]) || m.Mistake == DoorOfPods
+	return others && shut && p.wrote && p.at >= remote && p.at <= expelFormer && m.Mistake != StuckFirst
 }
 
 // own begins the run's own emergency over the one that cannot be finished.

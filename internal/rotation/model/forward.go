@@ -25,6 +25,7 @@ func (c call) forward() {
 	case remote:
 		c.put(pending)
 	case pod0, pod1:
+		p.begun = p.begun || !c.Unlisted || p.at == pod0
 		c.restart(int(p.at-pod0), p.journal.id)
 	case verify:
 		p.put = p.put || c.Mistake == AnyTime

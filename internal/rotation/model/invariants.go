@@ -71,6 +71,7 @@ func (m Machine) safe(s *state, bad *violations) {
 
 // usable: pods have what logs in, and what nobody needs does not.
 func (m Machine) usable(s *state, bad *violations) {
+	bad.note(s.shutOut, "I6 every pod is shut out when an emergency ends that GitHub or a restart has failed")
 	atRest := s.journal.phase == idle && !s.lostOpen && !s.tampered() && !s.drifted
 	for i, p := range s.pods {
 		listed := !m.Unlisted || i == 0

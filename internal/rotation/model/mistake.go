@@ -51,6 +51,7 @@ const (
 	RevokeEarly
 	StuckOpen
 	StuckFirst
+	DoorOfPods
 	InPlaceKeepsFormer
 	TargetOpen
 

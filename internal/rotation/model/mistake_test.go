@@ -55,6 +55,7 @@ func seeds() []seed {
 		{RevokeEarly, "an emergency closes the replaced role before the new one is served", "rotations", "I2 the served credential does not log in"},
 		{StuckOpen, "an emergency that GitHub refuses leaves the replaced role open", "rotations", "I3 a compromised password works when"},
 		{StuckFirst, "an emergency waits for GitHub to finish another one", "GitHub refuses", "I3 a compromised password works when"},
+		{DoorOfPods, "an emergency over another one takes the role of pods that nobody restarts", "GitHub refuses", "I6 every pod"},
 		{InPlaceKeepsFormer, "an emergency in place leaves the other role its password", "strategy switched", "I3 a password works"},
 		{TargetOpen, "an emergency does not lock out the role that it switches to", "an attacker", "I3 the attacker is in"},
 

@@ -41,7 +41,7 @@ func either(yes bool, a, b step) step {
 func (c call) afterForward() step {
 	p, emergency := c.p, c.p.journal.emergency
 	switch at := p.at; {
-	case at == expelFormer && p.stuck:
+	case p.stuck && (at == expelFormer || at == pod1 && (!c.Alternate || c.Mistake == StuckOpen)):
 		return c.givesUp()
 	case at >= verify && p.stuck:
 		return p.at + 1
@@ -180,6 +180,7 @@ func (m Machine) end(s *state, i int) {
 	}
 	at := s.runs[i].at
 	s.exposed = s.exposed || at == failed && m.exposes(s, i)
+	s.shutOut = s.shutOut || at == failed && m.shutsOut(s, i)
 	s.runs[i] = process{at: at}
 	if at != done {
 		return
@@ -192,12 +193,24 @@ func (m Machine) end(s *state, i int) {
 	}
 }
 
-// exposes tells whether a run of an emergency ends with a compromised password that still
-// works, though nothing but GitHub or a rollout has failed.
-func (m Machine) exposes(s *state, i int) bool {
+// onlyRefused tells whether a run of an emergency has met nothing but failures of
+// GitHub and of restarts.
+func (m Machine) onlyRefused(s *state, i int) bool {
 	spent := s.spent
 	spent.Failures = 0
-	if !s.runs[i].journal.emergency || m.Runs[i].Command == Rollback || spent != (Budget{}) {
+	return s.runs[i].journal.emergency && m.Runs[i].Command != Rollback && spent == (Budget{})
+}
+
+// shutsOut tells whether no pod that it restarts can log in when it ends.
+func (m Machine) shutsOut(s *state, i int) bool {
+	opens := s.db.works(s.pods[0].cred) || !m.Unlisted && s.db.works(s.pods[1].cred)
+	return m.onlyRefused(s, i) && m.Alternate && s.journal.phase == forward && !s.journal.inPlace && !s.journal.gaveUp && !opens
+}
+
+// exposes tells whether it ends with a compromised password that still works, though
+// pods are being restarted.
+func (m Machine) exposes(s *state, i int) bool {
+	if !m.onlyRefused(s, i) || m.Alternate && !s.runs[i].begun {
 		return false
 	}
 	began := s.began[m.request(i)-1]

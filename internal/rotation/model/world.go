@@ -73,6 +73,7 @@ type process struct {
 	live    bool  // the probe said that the credential opens the door
 	sent    bool  // it has sent ALTER ROLE
 	wrote   bool  // it has written the pending credential into the Secret
+	begun   bool  // it has begun to restart the pods that read the Secret
 	put     bool  // nobody has written GitHub since it did
 	intact  bool  // it has begun the rotation, and GitHub has taken nothing of it, for sure
 	stuck   bool  // GitHub or a rollout has failed: it closes what an emergency replaced, and gives up
@@ -123,6 +124,7 @@ type state struct {
 	behind      bool    // a way back has left alone what its rotation had brought to GitHub
 	undone      bool    // a rollback has ended well
 	exposed     bool    // an emergency that nothing but GitHub or a rollout failed has left a compromised password working
+	shutOut     bool    // one that nothing but GitHub or a restart failed has left no pod a door
 }
 
 // start is the world after a planned rotation: password 2 is served and 1 is
