@@ -81,7 +81,7 @@ func (p *program) run(ctx context.Context, arguments []string) (rotation.Result,
 	in := &inputs{getenv: p.getenv}
 	in.refuse(arguments)
 	p.config = read(in, p.keeper.Keep)
-	if p.only != "" {
+	if p.only != "" && p.config.Command != "rollback" {
 		p.config.resume()
 	}
 	wired := p.wire(ctx, in)

@@ -39,8 +39,8 @@ func (p *program) saveState(id string) {
 	p.guarded("state for the post step", func() { p.files.SaveState(stateName, oneLine(id)) })
 }
 
-// postStep resumes the main step's rotation and no other one. It says so when
-// there is nothing to do.
+// postStep resumes the main step's rotation and no other one; where that was to be
+// rolled back, it is. It says so when there is nothing to do.
 func (p *program) postStep(ctx context.Context) int {
 	p.only = p.getenv("STATE_" + stateName)
 	if reason := p.idle(&inputs{getenv: p.getenv}); reason != "" {

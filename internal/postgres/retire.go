@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -26,15 +27,17 @@ func (d *Database) Sessions(ctx context.Context, name string) (n int, err error)
 
 // Retire takes the password of name away, in the session that holds the lock:
 // nobody can log in with one any more, and sessions that are open go on. It
-// changes nothing where the role does not exist. Classes as of Set.
-func (d *Database) Retire(ctx context.Context, name string) error {
-	return d.withoutPassword(ctx, name, func(s *session) error { return s.send(ctx, name, bare(name, asItIs)) })
+// changes nothing where the role does not exist. Class "refused", too, where it
+// is not the role that takes turns with other: none of them is a member of the
+// other one.
+func (d *Database) Retire(ctx context.Context, name, other string) error {
+	return d.withoutPassword(ctx, name, other, func(s *session) error { return s.send(ctx, name, bare(name, asItIs)) })
 }
 
 // Revoke is Retire and makes the role NOLOGIN in the same statement, whatever
 // sessions of the role do against it: see Close.
-func (d *Database) Revoke(ctx context.Context, name string) error {
-	return d.withoutPassword(ctx, name, func(s *session) error {
+func (d *Database) Revoke(ctx context.Context, name, other string) error {
+	return d.withoutPassword(ctx, name, other, func(s *session) error {
 		return s.insist(ctx, name, func() error { return s.send(ctx, name, bare(name, noLogin)) })
 	})
 }
@@ -44,8 +47,8 @@ func bare(name string, a attribute) string {
 	return "ALTER ROLE " + quote(name) + string(a) + " PASSWORD NULL"
 }
 
-func (d *Database) withoutPassword(ctx context.Context, name string, alter func(*session) error) error {
-	if err := nameable(name); err != nil {
+func (d *Database) withoutPassword(ctx context.Context, name, other string, alter func(*session) error) error {
+	if err := errors.Join(nameable(name), nameable(other)); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -54,11 +57,27 @@ func (d *Database) withoutPassword(ctx context.Context, name string, alter func(
 	if err != nil {
 		return err
 	}
-	if err := s.notItself(ctx, name); err != nil {
+	if err := errors.Join(s.notItself(ctx, name), s.takesTurns(ctx, name, other)); err != nil {
 		return err
 	}
 	if err := alter(s); !hasCode(err, codeNoObject) {
 		return err
+	}
+	return nil
+}
+
+// takesTurns refuses a role that is there and makes no pair with other, whoever
+// says that it does.
+func (s *session) takesTurns(ctx context.Context, name, other string) error {
+	stranger := false
+	err := s.row(ctx, `SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1) AND NOT EXISTS (SELECT FROM pg_auth_members
+		WHERE (member, roleid) IN ((to_regrole(quote_ident($1)), to_regrole(quote_ident($2))), (to_regrole(quote_ident($2)), to_regrole(quote_ident($1)))))`, []any{name, other}, &stranger)
+	switch {
+	case err != nil:
+		return s.failed(fmt.Sprintf("ask whether roles %q and %q take turns", name, other), err)
+	case stranger:
+		return no(fmt.Sprintf("close role %q: it does not take turns with role %q, none of them is a member of the other", name, other),
+			"somebody has edited the journal, or taken the membership away; if it is the former role, close it by hand: ALTER ROLE "+quote(name)+" PASSWORD NULL")
 	}
 	return nil
 }

@@ -296,7 +296,7 @@ func (f *fixture) rotates(d *Database, former secret.Credential, user string) (n
 	if n, err := d.Sessions(f.Context(), user); n == 0 || err != nil {
 		f.Errorf("%q has %d sessions: %v", user, n, err)
 	}
-	if err := d.Retire(f.Context(), former.User); err != nil {
+	if err := d.Retire(f.Context(), former.User, user); err != nil {
 		f.Fatal(err)
 	}
 	if f.opensDoor(former) {
@@ -311,7 +311,7 @@ func (f *fixture) rotates(d *Database, former secret.Credential, user string) (n
 func TestRetireRefusesTheAdministrator(t *testing.T) {
 	f := newFixture(t)
 	d := f.locked(f.admin)
-	for name, do := range map[string]error{"retire": d.Retire(t.Context(), f.admin.User), "revoke": d.Revoke(t.Context(), f.admin.User)} {
+	for name, do := range map[string]error{"retire": d.Retire(t.Context(), f.admin.User, f.app.User), "revoke": d.Revoke(t.Context(), f.admin.User, f.app.User)} {
 		if classOf(do) != "refused" {
 			t.Errorf("%s: %v", name, do)
 		}
@@ -323,8 +323,12 @@ func TestRetireRefusesTheAdministrator(t *testing.T) {
 func TestRevokeOfARoleThatHoldsItselfUp(t *testing.T) {
 	f := newFixture(t)
 	f.mayEnd()
+	d, twin := f.locked(f.admin), f.app.User+"_alt"
+	if err := d.Create(t.Context(), f.app.User, twin); err != nil {
+		t.Fatal(err)
+	}
 	f.session(f.app, "BEGIN", "ALTER ROLE "+quote(f.app.User)+" SET work_mem = '5MB'")
-	if err := f.locked(f.admin).Revoke(t.Context(), f.app.User); err != nil {
+	if err := d.Revoke(t.Context(), f.app.User, twin); err != nil {
 		t.Fatal(err)
 	}
 	if f.opensDoor(f.app) || f.stored(f.app.User) != "" {

@@ -109,11 +109,11 @@ func (b builder) remnants() []remnant {
 		return nil
 	}
 	var all []remnant
-	for _, name := range []string{"database", "served Secret", "cluster copies", "restart", "GitHub", "verify", "revoke"} {
-		if name == "revoke" && b.FormerRole == "" {
+	for _, name := range []string{"database", "served Secret", "cluster copies", "standbys", "restart", "GitHub", "health", "verify", "sessions", "revoke", "commit"} {
+		step, tried := stepOf(b.Result, name)
+		if step.Err == nil && b.optional(name) {
 			continue
 		}
-		step, tried := stepOf(b.Result, name)
 		left := b.remaining(name)
 		if len(left) == 0 && (!tried && !many(name) || step.Err != nil) {
 			left = []remnant{{Step: name, Err: step.Err}}
@@ -121,6 +121,12 @@ func (b builder) remnants() []remnant {
 		all = append(all, left...)
 	}
 	return all
+}
+
+// optional tells the steps that are left only where they have failed: not every run
+// has them, or they do nothing that is missed.
+func (b builder) optional(step string) bool {
+	return slices.Contains([]string{"standbys", "health", "sessions", "commit"}, step) || step == "revoke" && b.FormerRole == ""
 }
 
 // remaining lists the copies or workloads of a step that are not done.

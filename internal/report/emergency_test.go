@@ -234,6 +234,19 @@ func TestWhatAnUnfinishedEmergencyHasLeft(t *testing.T) {
 	}
 }
 
+// What only some runs do is left where it has failed.
+func TestAStepThatFailedIsLeft(t *testing.T) {
+	for _, name := range []string{"standbys", "health", "sessions", "commit"} {
+		res := emergencyCase()
+		res.Status = rotation.StatusUnfinished
+		res.Steps = append(slices.DeleteFunc(res.Steps, func(s rotation.StepResult) bool { return s.Name == name }), broke(name, 1, errors.New("503")))
+		got := newBuilder(res, metaOf("emergency"), limits{}).remnants()
+		if len(got) != 1 || got[0].Step != name || got[0].Err == nil {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
 func TestEveryUnfinishedEmergencySaysWhetherItShutThePasswordOut(t *testing.T) {
 	for name, want := range map[string]string{"emergency-unfinished": "is shut out", "emergency-unsure": "not certain"} {
 		if end := endingOf(urgentCases()[name], usual, 1); !strings.Contains(end.meaning, want) {

@@ -158,6 +158,33 @@ func TestEmergencyGoesAheadOverADrift(t *testing.T) {
 	}
 }
 
+// Whoever waited for the lock before gets it next, and the emergency after them.
+func TestEmergencyIsNotHeldUpByAQueue(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.rollout, w.policy.LockTimeout = 5*time.Minute, 5*time.Minute
+		var taken rotation.Result
+		w.hooks["1 Restart "+inPod+" 1"] = func(*process) {
+			for range 4 {
+				go w.run(rotate)
+			}
+			<-time.After(time.Second)
+			w.changes(func() { w.rollout = 0 })(nil)
+			began := time.Now()
+			taken, _ = w.run(emergency)
+			if waited := time.Since(began); waited > 40*time.Second {
+				t.Errorf("it took %v", waited)
+			}
+		}
+		w.run(rotate)
+		expect(t, taken, rotation.StatusRotated, 0)
+		<-time.After(time.Hour)
+		w.settled(t, w.served.keys["password"])
+		if w.opens(birth) || w.opens("NewPassword1") {
+			t.Error("what the emergency has replaced opens the door")
+		}
+	})
+}
+
 func TestEmergencyTakesOverFromALiveRun(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.rollout = 5 * time.Minute

@@ -184,6 +184,8 @@ func decode(d secret.Document, keep func(string) secret.Value) (state, error) {
 // check refuses a journal that this version cannot finish.
 func (s state) check() error {
 	switch {
+	case s.Record.Former != "" && !s.Record.roles().has(s.Record.Former):
+		return damaged(fmt.Errorf("its former role %q is none of its own", s.Record.Former))
 	case s.Phase == Idle && (s.Pending.User != "" || len(s.Superseded) > 0):
 		return damaged(errors.New("it is idle and holds a credential of an open rotation"))
 	case s.Phase == Idle && s.Record.Version <= recordVersion:

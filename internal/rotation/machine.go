@@ -56,7 +56,10 @@ type run struct {
 	result Result
 }
 
-const relocks = 3 // how often a lost lock session is taken for a crash and resumed
+const (
+	relocks        = 3  // how often a lost lock session is taken for a crash and resumed
+	looksForHolder = 10 // how often the journal is asked who holds the lock
+)
 
 var errOwnTurn = errors.New("the rotation of somebody else has ended, now the one that was asked for")
 
@@ -69,7 +72,7 @@ func (r *run) machine(ctx context.Context) error {
 		switch {
 		case errors.Is(err, errOwnTurn):
 			// A rotation that others commit from here on counts as the one that was asked for.
-			r.noted, r.claimed, r.started = &note{id: r.state.ID}, 0, false
+			r.noted, r.claimed, r.started = &note{id: r.state.ID, claim: r.state.Record.Claim}, 0, false
 			r.forget()
 			r.pardon()
 		case err != nil && ClassOf(err) == Lost && lost < relocks && ctx.Err() == nil:
@@ -112,8 +115,9 @@ func (r *run) turn(ctx context.Context) error {
 // since was somebody else's rotation, and need not be made again. The served
 // Secret is no part of it: read at another moment, it would say something else.
 type note struct {
-	id   string // of the last rotation
-	open bool   // it was under way
+	id    string // of the last rotation
+	open  bool   // it was under way
+	claim string // the last one
 }
 
 // lock serialises the runs of one role. A journal that cannot be read again leaves
@@ -152,16 +156,38 @@ func (r *run) nobody() error {
 		hint: "put the user name of the role into it, or set `postgres-role`"}
 }
 
-func (r *run) note() *note { return &note{id: r.state.ID, open: r.state.Phase != Idle} }
+func (r *run) note() *note {
+	return &note{id: r.state.ID, open: r.state.Phase != Idle, claim: r.state.Record.Claim}
+}
 
-// busy names the run that holds the lock, as far as the journal knows it.
+// busy names the run that holds the lock, as far as the journal knows it: whoever
+// claimed a rotation that has ended since is not the one.
 func (r *run) busy(ctx context.Context, base string, cause error) error {
 	f := &failure{class: Busy, text: fmt.Sprintf("rotate role %q: another run is at it: %v", base, cause),
 		hint: "wait for it to end and start this run again"}
-	if stored, err := r.readJournal(ctx); err == nil && stored.Owner != "" {
+	if stored := r.holder(ctx); stored.Owner != "" {
 		f.text = fmt.Sprintf("rotate role %q: another run is at it, the last one to claim it is %s: %v", base, stored.Owner, cause)
 	}
 	return f
+}
+
+// holder is the journal as whoever holds the lock has claimed it, and empty where
+// that does not happen soon: it is looking whether anything speaks against it.
+func (r *run) holder(ctx context.Context) state {
+	for n := 0; ; n++ {
+		stored, err := r.readJournal(ctx)
+		switch {
+		case err != nil, n == looksForHolder:
+			return state{}
+		case stored.Phase != Idle || stored.Record.Claim != r.noted.claim:
+			return stored
+		}
+		select {
+		case <-ctx.Done():
+			return state{}
+		case <-time.After(betweenLooks):
+		}
+	}
 }
 
 // readJournal reads the journal.

@@ -85,14 +85,14 @@ type Twins interface {
 
 // Retirement closes a login role that is not served any more. Retire and Revoke
 // need the lock and may be repeated; a role that does not exist is no error. Open
-// sessions go on.
+// sessions go on. Class Refused: it does not take turns with the one that is served.
 type Retirement interface {
 	// Sessions counts those that were opened by logging in as role.
 	Sessions(ctx context.Context, role string) (int, error)
 	// Retire takes the role's password away.
-	Retire(ctx context.Context, role string) error
+	Retire(ctx context.Context, role, served string) error
 	// Revoke is Retire and makes the role NOLOGIN in the same statement.
-	Revoke(ctx context.Context, role string) error
+	Revoke(ctx context.Context, role, served string) error
 }
 
 // Readable is a place that shows what it holds, not only when it was written.

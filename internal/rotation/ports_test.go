@@ -18,10 +18,11 @@ type lockPort struct{ p *process }
 
 func (l lockPort) Acquire(ctx context.Context, base string, wait time.Duration) (string, string, error) {
 	w, deadline := l.p.w, time.After(wait)
+	defer w.leave(base, l.p)
 	for {
 		var freed chan struct{}
 		err := l.p.call(ctx, "Lock.Acquire", func() error {
-			if w.locks[base] == nil {
+			if w.first(base, l.p) && w.locks[base] == nil {
 				w.locks[base], l.p.session = l.p, true
 				return nil
 			}

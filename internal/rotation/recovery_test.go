@@ -390,6 +390,7 @@ func TestDamagedJournalIsRefused(t *testing.T) {
 		"unknown strategy":           note("record", `{"version":1,"strategy":"both","base":"alfred_user"}`),
 		"strategy that does not fit": note("record", `{"version":1,"strategy":"alternate","base":"alfred_user","twin":"alfred_user_alt"}`),
 		"role of another":            note("record", `{"version":1,"strategy":"in-place","base":"postgres"}`),
+		"former role of another":     note("record", `{"version":1,"strategy":"in-place","base":"alfred_user","former":"payroll"}`),
 		"pending gone":               func(d *secret.Document) { delete(d.Data, "pending") },
 		"previous gone":              func(d *secret.Document) { delete(d.Data, "previous") },
 		"pending cut short":          data("pending", `{"user":"alfred_user","pass`),
@@ -403,17 +404,39 @@ func TestDamagedJournalIsRefused(t *testing.T) {
 				w.crashAt(t, "1 Served.Set 2")
 				damage(&w.journal)
 				w.highest[0] = -1
-				writes := w.writes
-				for _, next := range []func(*rotation.Rotation, context.Context) rotation.Result{resume, rotate, plan} {
-					res, _ := w.run(next)
-					expect(t, res, rotation.StatusRefused, res.ExitCode())
-					says(t, res.Err, "read the journal", "nothing was changed")
-				}
-				if w.writes != writes {
-					t.Errorf("%d writes", w.writes-writes)
-				}
+				w.refusesTheJournal(t)
 			})
 		})
+	}
+}
+
+// Nothing is open, and what is kept for the next run is damaged.
+func TestDamagedJournalOfAnEndedRotationIsRefused(t *testing.T) {
+	for name, record := range map[string]string{
+		"version of tomorrow":          `{"version":2}`,
+		"role of another to be closed": `{"version":1,"strategy":"in-place","base":"alfred_user","former":"payroll","retire_at":"2001-01-01T00:00:00Z"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.run(rotate)
+				w.journal.Annotations["pgrotate.io/record"] = record
+				w.refusesTheJournal(t)
+			})
+		})
+	}
+}
+
+// refusesTheJournal: whatever a run is asked for, it changes nothing.
+func (w *world) refusesTheJournal(t *testing.T) {
+	t.Helper()
+	writes := w.writes
+	for _, next := range []command{resume, rotate, plan, undo, emergency} {
+		res, _ := w.run(next)
+		expect(t, res, rotation.StatusRefused, res.ExitCode())
+		says(t, res.Err, "read the journal", "nothing was changed")
+	}
+	if w.writes != writes {
+		t.Errorf("%d writes", w.writes-writes)
 	}
 }
 
@@ -426,6 +449,42 @@ func TestBusyNamesTheOwner(t *testing.T) {
 		expect(t, res, rotation.StatusRotated, 0)
 		expect(t, busy, rotation.StatusBusy, 3)
 		says(t, busy.Err, "https://ci/run/1", "wait for it to end")
+	})
+}
+
+// Whoever rotated last is not the run that holds the lock and has claimed nothing yet.
+func TestBusyDoesNotNameARunThatIsOver(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.run(rotate)
+		w.hooks["2 Database.Plan 1"] = func(*process) {
+			busy, _ := w.run(rotate, func(r *rotation.Rotation) { r.Policy.LockTimeout = time.Second })
+			expect(t, busy, rotation.StatusBusy, 3)
+			if strings.Contains(busy.Err.Error(), "https://ci/run/1") {
+				t.Errorf("%v", busy.Err)
+			}
+		}
+		w.run(rotate)
+	})
+}
+
+// It has claimed nothing when the other one gives up, and is named all the same.
+func TestBusyWaitsForTheOwnersName(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.rollout = 5 * time.Minute
+		w.run(rotate)
+		done := make(chan rotation.Result)
+		w.hooks["2 Database.Plan 1"] = func(*process) {
+			go func() {
+				busy, _ := w.run(rotate, func(r *rotation.Rotation) { r.Policy.LockTimeout = time.Second })
+				done <- busy
+			}()
+			<-time.After(2 * time.Second)
+		}
+		go w.run(rotate, func(r *rotation.Rotation) { r.Request.Owner = "https://ci/run/2" })
+		busy := <-done
+		expect(t, busy, rotation.StatusBusy, 3)
+		says(t, busy.Err, "https://ci/run/2")
+		<-time.After(time.Hour)
 	})
 }
 

@@ -69,7 +69,7 @@ func (r *run) retire(ctx context.Context) error {
 func (r *run) retireFormer(ctx context.Context) (string, error) {
 	next := r.state
 	role := next.Record.Former
-	err := limited(ctx, func(ctx context.Context) error { return r.Retirement.Retire(ctx, role) })
+	err := limited(ctx, func(ctx context.Context) error { return r.Retirement.Retire(ctx, role, r.served.Credential.User) })
 	if err != nil {
 		return "", err
 	}
@@ -119,7 +119,7 @@ func (r *run) left() string {
 func (r *run) revokeRole(ctx context.Context, role string) (string, error) {
 	ended := 0
 	err := sequence(ctx,
-		within(stubborn, func(ctx context.Context) error { return r.Retirement.Revoke(ctx, role) }),
+		within(stubborn, func(ctx context.Context) error { return r.Retirement.Revoke(ctx, role, r.state.Pending.User) }),
 		within(stubborn, func(ctx context.Context) (err error) { ended, err = r.Lockout.Expel(ctx, role); return err }),
 		func(ctx context.Context) error { return r.shutOut(ctx, role) },
 	)

@@ -104,14 +104,26 @@ func together(ends func(error) bool, tasks ...task) task {
 	}
 }
 
-// each calls do for every item at once and returns the answers in their order.
+// each calls do for every item at once and returns the answers in their order. A
+// panic of one is the caller's, when all have ended: it must not end the process
+// before anybody has said what is open.
 func each[T, A any](items []T, do func(T) A) []A {
-	answers := make([]A, len(items))
+	answers, panics := make([]A, len(items)), make(chan any, len(items))
 	var wg sync.WaitGroup
 	for i, item := range items {
-		wg.Go(func() { answers[i] = do(item) })
+		wg.Go(func() {
+			defer func() {
+				if cause := recover(); cause != nil {
+					panics <- cause
+				}
+			}()
+			answers[i] = do(item)
+		})
 	}
 	wg.Wait()
+	if len(panics) > 0 {
+		panic(<-panics)
+	}
 	return answers
 }
 

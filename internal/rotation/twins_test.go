@@ -2,6 +2,7 @@ package rotation_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -56,19 +57,22 @@ func (t retirementPort) Sessions(ctx context.Context, name string) (n int, err e
 	return n, err
 }
 
-func (t retirementPort) Retire(ctx context.Context, name string) error {
-	return t.close(ctx, "Retirement.Retire", name, func(l *login) {})
+func (t retirementPort) Retire(ctx context.Context, name, served string) error {
+	return t.close(ctx, "Retirement.Retire", name, served, func(l *login) {})
 }
 
-func (t retirementPort) Revoke(ctx context.Context, name string) error {
-	return t.close(ctx, "Retirement.Revoke", name, func(l *login) { l.nologin, l.burnt = true, slices.Clone(l.had) })
+func (t retirementPort) Revoke(ctx context.Context, name, served string) error {
+	return t.close(ctx, "Retirement.Revoke", name, served, func(l *login) { l.nologin, l.burnt = true, slices.Clone(l.had) })
 }
 
-func (t retirementPort) close(ctx context.Context, what, name string, more func(*login)) error {
+func (t retirementPort) close(ctx context.Context, what, name, served string, more func(*login)) error {
 	return t.p.call(ctx, what, func() error {
 		l := t.p.w.role(name)
 		if err := t.p.alive(); err != nil || l == nil {
 			return err
+		}
+		if t.p.w.role(served) == nil || served == name {
+			return &failed{"refused", fmt.Sprintf("close role %q: it does not take turns with %q", name, served)}
 		}
 		l.accepts = ""
 		more(l)

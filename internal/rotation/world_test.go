@@ -42,8 +42,9 @@ type world struct {
 	// foreign is the password that somebody has set in the database alone; what is
 	// stored need not open the door until a run has repaired that.
 	foreign string
-	locks   map[string]*process // advisory locks, by the role they are about
-	freed   chan struct{}       // closed when the lock is given back
+	locks   map[string]*process   // advisory locks, by the role they are about
+	queues  map[string][]*process // who waits for them, in order
+	freed   chan struct{}         // closed when the lock is given back
 	salts   int
 	changed time.Time     // when the password was last
 	replay  time.Duration // how far a standby is behind; 0: not at all
@@ -122,7 +123,7 @@ func newWorld() *world {
 	w := &world{
 		renewed: map[string]int{},
 		freed:   make(chan struct{}),
-		locks:   map[string]*process{}, visitors: map[string]int{},
+		locks:   map[string]*process{}, queues: map[string][]*process{}, visitors: map[string]int{},
 		sets:   map[string]*podSet{},
 		copies: map[string]copied{},
 		sick:   func(string, string) bool { return false },
@@ -215,11 +216,32 @@ func (w *world) sessions(name string) int {
 	return n
 }
 
+// first queues a process for a lock, and tells whether it is its turn.
+func (w *world) first(base string, p *process) bool {
+	if !slices.Contains(w.queues[base], p) {
+		w.queues[base] = append(w.queues[base], p)
+	}
+	return w.queues[base][0] == p
+}
+
+// leave ends its waiting.
+func (w *world) leave(base string, p *process) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queues[base] = slices.DeleteFunc(w.queues[base], func(other *process) bool { return other == p })
+	w.wake()
+}
+
+// wake has all who wait look again.
+func (w *world) wake() {
+	close(w.freed)
+	w.freed = make(chan struct{})
+}
+
 func (w *world) free(p *process) {
 	p.session = false
 	maps.DeleteFunc(w.locks, func(_ string, holder *process) bool { return holder == p })
-	close(w.freed)
-	w.freed = make(chan struct{})
+	w.wake()
 }
 
 // check looks at the invariants: I1 what the database accepts is stored, I2 if

@@ -35,6 +35,7 @@ func TestTwins(t *testing.T, factory func(*testing.T) Twins) {
 		{"EnableRefusesAnEmptyVerifier", twinsEmpty},
 		{"SessionsAreCounted", twinsSessions},
 		{"RetireTakesThePasswordAway", twinsRetire},
+		{"RetireAndRevokeRefuseAStranger", twinsStranger},
 		{"RevokeClosesTheRole", twinsRevoke},
 		{"AMissingRoleIsRetired", twinsRetireMissing},
 	} {
@@ -158,7 +159,7 @@ func twinsEnable(t *testing.T, d Twins) {
 
 func twinsEnableRevoked(t *testing.T, d Twins) {
 	d.enabled(t, "Password4ForTheTwins")
-	must(t, d.Retirement.Revoke(t.Context(), d.Twin), "close the twin")
+	must(t, d.Retirement.Revoke(t.Context(), d.Twin, d.Role), "close the twin")
 	next := d.ofTwin(t, "Password5ForTheTwins")
 	_, err := d.Twins.Enable(t.Context(), next)
 	must(t, err, "let the twin log in again")
@@ -171,8 +172,8 @@ func twinsNeedLock(t *testing.T, d Twins) {
 	_, err := d.Twins.Enable(t.Context(), other)
 	wantClass(t, err, rotation.Lost, "let the twin log in, in a session that is gone")
 	wantClass(t, d.Twins.Create(t.Context(), d.Role, d.Twin+"_another"), rotation.Lost, "make a twin in a session that is gone")
-	wantClass(t, d.Retirement.Retire(t.Context(), d.Twin), rotation.Lost, "retire a role in a session that is gone")
-	wantClass(t, d.Retirement.Revoke(t.Context(), d.Twin), rotation.Lost, "close a role in a session that is gone")
+	wantClass(t, d.Retirement.Retire(t.Context(), d.Twin, d.Role), rotation.Lost, "retire a role in a session that is gone")
+	wantClass(t, d.Retirement.Revoke(t.Context(), d.Twin, d.Role), rotation.Lost, "close a role in a session that is gone")
 	d.wantVerdict(t, login(next), secret.Yes, "the twin's password")
 }
 
@@ -209,7 +210,7 @@ func twinsRetire(t *testing.T, d Twins) {
 	next := d.enabled(t, "Password10ForTheTwins")
 	alive := d.Session(next)
 	for range 2 {
-		must(t, d.Retirement.Retire(t.Context(), d.Twin), "retire the twin")
+		must(t, d.Retirement.Retire(t.Context(), d.Twin, d.Role), "retire the twin")
 	}
 	d.wantVerdict(t, next, secret.No, "the retired password with its verifier")
 	d.wantVerdict(t, login(next), secret.No, "the retired password by a login")
@@ -223,7 +224,7 @@ func twinsRevoke(t *testing.T, d Twins) {
 	next := d.enabled(t, "Password11ForTheTwins")
 	alive := d.Session(next)
 	for range 2 {
-		must(t, d.Retirement.Revoke(t.Context(), d.Twin), "close the twin")
+		must(t, d.Retirement.Revoke(t.Context(), d.Twin, d.Role), "close the twin")
 	}
 	d.wantVerdict(t, login(next), secret.No, "the password of the closed role by a login")
 	d.wantVerdict(t, login(d.Current), secret.Yes, "the base's password")
@@ -234,6 +235,14 @@ func twinsRevoke(t *testing.T, d Twins) {
 
 func twinsRetireMissing(t *testing.T, d Twins) {
 	d.acquire(t)
-	must(t, d.Retirement.Retire(t.Context(), d.Twin), "retire a role that is not there")
-	must(t, d.Retirement.Revoke(t.Context(), d.Twin), "close a role that is not there")
+	must(t, d.Retirement.Retire(t.Context(), d.Twin, d.Role), "retire a role that is not there")
+	must(t, d.Retirement.Revoke(t.Context(), d.Twin, d.Role), "close a role that is not there")
+}
+
+// Whoever writes the journal must not have any role closed.
+func twinsStranger(t *testing.T, d Twins) {
+	d.acquire(t)
+	wantClass(t, d.Retirement.Retire(t.Context(), d.Role, d.Twin), rotation.Refused, "retire a role that takes turns with nobody")
+	wantClass(t, d.Retirement.Revoke(t.Context(), d.Role, d.Twin), rotation.Refused, "close a role that takes turns with nobody")
+	d.wantVerdict(t, login(d.Current), secret.Yes, "its password")
 }
