@@ -47,6 +47,7 @@ type Bench struct {
 	direct   map[string]string // inputs that lead to the servers
 	through  map[string]string // inputs that lead to the proxy
 	places   *leak.Places
+	journal  *diary
 	mu       sync.Mutex // guards what follows
 	secrets  leak.Search
 	keys     leak.Search // of verifiers
@@ -77,6 +78,7 @@ func NewBench(ctx context.Context, lab labtest.Lab, program, folder string, pods
 	if b.places, err = leak.Watch(p); err != nil {
 		return b, err
 	}
+	b.journal = b.watchJournal()
 	if pods {
 		return b, b.Add(workload, 1, corev1.EnvVar{Name: "EVERY", Value: "500ms"}) // a login costs the server much
 	}
@@ -96,6 +98,9 @@ func (b *Bench) Close() error {
 	}
 	b.closed = true
 	var err error
+	if b.journal != nil {
+		b.journal.stop()
+	}
 	if b.places != nil {
 		err = b.places.Close(context.WithoutCancel(b.ctx))
 	}

@@ -115,13 +115,20 @@ func (b *Bench) leftClosed(s *fixture.State) error {
 // passwords are all that the Secret and the journal hold. They are secrets from
 // then on, as the verifiers are.
 func (b *Bench) passwords(s *fixture.State) []string {
-	all := []credential{{s.Served(), s.Verifier}}
+	return b.learn(append(journaled(s.Journal), credential{s.Served(), s.Verifier}))
+}
+
+// journaled are the credentials that a journal holds.
+func journaled(journal *corev1.Secret) (all []credential) {
 	for _, key := range []string{"pending", "previous", "superseded"} {
-		all = append(all, credentials(s.Journal.Data[key])...)
+		all = append(all, credentials(journal.Data[key])...)
 	}
+	return all
+}
+
+func (b *Bench) learn(all []credential) (found []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var found []string
 	for _, c := range all {
 		found = append(found, c.Password)
 		b.secrets.Add("a password of the role", c.Password)

@@ -15,6 +15,9 @@ import (
 func (b *Bench) searchRun(run *program.Run) error {
 	if s, err := b.Look(); err == nil {
 		b.passwords(s)
+		if err := b.journal.caughtUp(s.Journal.ResourceVersion); err != nil {
+			return err
+		}
 	}
 	b.search("the output", unmasked(run.Said()))
 	for _, name := range []string{program.Report, program.Summary, program.Output, program.State} {

@@ -168,6 +168,13 @@ func readLines(path string, from int64) (string, error) {
 		return "", err
 	}
 	defer file.Close()
+	end, err := file.Seek(0, io.SeekEnd)
+	if err == nil && end < from {
+		err = fmt.Errorf("read %s: it was replaced meanwhile, what stood there is not searched", path)
+	}
+	if err != nil {
+		return "", err
+	}
 	if _, err := file.Seek(from, io.SeekStart); err != nil {
 		return "", err
 	}
