@@ -343,18 +343,71 @@ func TestSecretWithoutACredentialIsRefused(t *testing.T) {
 	}
 }
 
+// Whenever the journal of an open rotation is deleted while the served Secret holds
+// what the database accepts, whatever comes next finds that password or replaces it.
 func TestDeletedJournalCostsNothingTheSecretHolds(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.crashAt(t, "1 Served.Set 2")
-		w.journal, w.highest[0] = secret.Document{}, 0
-		w.broken = nil
-		res, _ := w.run(rotate)
-		expect(t, res, rotation.StatusRotated, 0)
-		w.settled(t, "NewPassword2")
-		if epoch := w.served.stamp.Epoch; epoch < 2 {
-			t.Errorf("the epoch began anew: %d", epoch)
+	for _, call := range open(t) {
+		for name, next := range map[string]command{"rotate": rotate, "emergency": emergency, "resume": resume, "rollback": undo} {
+			t.Run(name+" after "+call, func(t *testing.T) {
+				inWorld(t, func(t *testing.T, w *world) {
+					w.run(rotate)
+					w.run(rotate)
+					w.crashAt(t, call)
+					served := w.served.keys["password"]
+					if !w.opens(served) {
+						return // it was in the journal alone
+					}
+					epoch := w.served.stamp.Epoch
+					w.journal, w.highest[0] = secret.Document{}, 0
+					w.broken = nil
+					res, _ := w.run(next)
+					switch name {
+					case "resume", "rollback":
+						expect(t, res, map[string]rotation.Status{"resume": rotation.StatusUnchanged, "rollback": rotation.StatusRefused}[name], res.ExitCode())
+						if w.served.keys["password"] != served || !w.opens(served) {
+							t.Errorf("%q is served, %q was and opens the door: %t", w.served.keys["password"], served, w.opens(served))
+						}
+					default:
+						expect(t, res, rotation.StatusRotated, 0)
+						w.settled(t, "NewPassword4")
+						if w.served.stamp.Epoch <= epoch {
+							t.Errorf("the epoch began anew: %d after %d", w.served.stamp.Epoch, epoch)
+						}
+					}
+				})
+			})
 		}
-	})
+	}
+}
+
+// The way back of a rotation, too, and where two roles take turns.
+func TestDeletedJournalLeavesAServedPasswordThatLogsIn(t *testing.T) {
+	for name, crash := range map[string]func(*world){
+		"on the way back": func(w *world) { w.script["1 "+remote+".Set 1"], w.script["1 Served.Set 3"] = refuse, crashAfter },
+		"on the way":      func(w *world) { w.script["1 "+remote+".Set 1"] = crashBefore },
+		"before ALTER":    func(w *world) { w.script["1 Journal.Save 2"] = crashAfter },
+	} {
+		for _, in := range []func(*testing.T, func(*testing.T, *world)){inWorld, alternating} {
+			for _, next := range []command{rotate, emergency, resume, undo} {
+				t.Run(name, func(t *testing.T) {
+					in(t, func(t *testing.T, w *world) {
+						crash(w)
+						w.run(rotate)
+						w.journal, w.highest[0] = secret.Document{}, 0
+						w.broken = nil
+						w.run(next)
+						w.broken = slices.DeleteFunc(w.broken, func(s string) bool { return strings.Contains(s, "I7") }) // nobody knows of the other role
+						if !w.letsIn(w.served.keys["username"], w.served.keys["password"]) {
+							t.Errorf("%q of %q is served, and does not log in", w.served.keys["password"], w.served.keys["username"])
+						}
+						res, _ := w.run(emergency)
+						expect(t, res, rotation.StatusRotated, 0)
+						w.broken = nil
+					})
+				})
+			}
+		}
+	}
 }
 
 func TestDamagedJournalIsRefused(t *testing.T) {
