@@ -174,7 +174,7 @@ func (s *suite) bench(t *testing.T, pods bool) *Bench {
 	return b
 }
 
-// borrow returns a bench that is free, or a new one; giveBack makes it free.
+// borrow returns a bench that is free, or a new one.
 func (s *suite) borrow(t *testing.T, k kind) *Bench {
 	s.mu.Lock()
 	if free := s.free[k]; len(free) > 0 {
@@ -186,7 +186,15 @@ func (s *suite) borrow(t *testing.T, k kind) *Bench {
 	return s.bench(t, k.pods)
 }
 
+// giveBack makes a bench free. In the whole it is removed: pods that nobody looks at
+// any more would go on logging in for hours.
 func (s *suite) giveBack(k kind, b *Bench) {
+	if s.whole {
+		if err := b.Close(); err != nil {
+			s.t.Errorf("remove %s: %v", b.Name, err)
+		}
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.free[k] = append(s.free[k], b)
