@@ -78,7 +78,7 @@ func NewBench(ctx context.Context, lab labtest.Lab, program, folder string, pods
 	if b.places, err = leak.Watch(p); err != nil {
 		return b, err
 	}
-	b.journal = b.watchJournal()
+	b.journal, b.Proxy.Observe = b.watchJournal(), b.glance
 	if pods {
 		return b, b.Add(workload, 1, corev1.EnvVar{Name: "EVERY", Value: "500ms"}) // a login costs the server much
 	}

@@ -145,7 +145,7 @@ func watched(b *Bench, e ending) outcome {
 	}
 	ended, err := b.Finish(run, began)
 	requests := b.Proxy.End()
-	b.Proxy.Observe = nil
+	b.Proxy.Observe = b.glance
 	o := outcome{said: ended.Said, err: errors.Join(err, b.Kept())}
 	switch {
 	case o.err != nil:

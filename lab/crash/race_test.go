@@ -72,7 +72,7 @@ func raced(b *Bench, r round) outcome {
 		ends = append(ends, end)
 	}
 	b.Proxy.End()
-	b.Proxy.Observe = nil
+	b.Proxy.Observe = b.glance
 	if o.err = errors.Join(o.err, b.Settled(), once(b, before)); o.err == nil {
 		o.err = won(b, r, ends)
 	}

@@ -2,12 +2,14 @@ package crash
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/pgrotate/pgrotate/lab/program"
+	"github.com/pgrotate/pgrotate/lab/proxy"
 )
 
 // searchRun looks for secrets in what a run has said and written, and removes
@@ -28,6 +30,23 @@ func (b *Bench) searchRun(run *program.Run) error {
 		b.search("the file "+name, string(text))
 	}
 	return os.RemoveAll(run.Folder)
+}
+
+// glance looks at what can be seen while a run is at work: when the password has just
+// been written down, changed and served.
+func (b *Bench) glance(r proxy.Request) {
+	if !(at{name: r.Name()}).essential() {
+		return
+	}
+	texts, err := b.places.Now(b.ctx)
+	for _, text := range texts {
+		b.search(text.Place, text.Text)
+	}
+	if err != nil && b.ctx.Err() == nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.hits = append(b.hits, fmt.Sprintf("sessions and command lines are not looked at: %v", err))
+	}
 }
 
 // keep makes a password one that must not be found.
