@@ -68,7 +68,7 @@ var errOwnTurn = errors.New("the rotation of somebody else has ended, now the on
 // journal meanwhile.
 func (r *run) machine(ctx context.Context) error {
 	for lost := 0; ; r.Lock.Release() {
-		err := r.turn(ctx)
+		err := r.turns(ctx)
 		switch {
 		case errors.Is(err, errOwnTurn):
 			// A rotation that others commit from here on counts as the one that was asked for.
@@ -83,6 +83,19 @@ func (r *run) machine(ctx context.Context) error {
 		default:
 			return err
 		}
+	}
+}
+
+// turns is a turn, and another one where a run that has lost the lock claims the
+// journal all the same before this one does: an emergency does not end because of it.
+// Each from which it has taken the lock can do so once.
+func (r *run) turns(ctx context.Context) error {
+	for n := 0; ; n++ {
+		err := r.turn(ctx)
+		if ClassOf(err) != Conflict || r.result.FailedStep != "claim" || r.claimed > 0 || !r.emergency() || n == takeovers || ctx.Err() != nil {
+			return err
+		}
+		r.pardon()
 	}
 }
 

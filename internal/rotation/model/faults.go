@@ -129,6 +129,9 @@ func (m Machine) stops(s state, i int, refused bool) []edge {
 	case refused && p.lost && p.at.inSession():
 		s.runs[i].again(&s)
 		return append(out, other(s, "takes the lock again"))
+	case refused && p.at == claim && m.Runs[i].Command == Emergency: // somebody who has lost the lock has claimed meanwhile
+		s.runs[i].at = lookJournal
+		return append(out, other(s, "looks again"))
 	case refused && !verdict:
 		return out
 	}
