@@ -27,9 +27,8 @@ func (d *Database) Sessions(ctx context.Context, name string) (n int, err error)
 
 // Retire takes the password of name away, in the session that holds the lock:
 // nobody can log in with one any more, and sessions that are open go on. It
-// changes nothing where the role does not exist. Class "refused", too, where it
-// is not the role that takes turns with other: none of them is a member of the
-// other one.
+// changes nothing where the role does not exist. Class "refused", too, where other is
+// not empty and none of the two is a member of the other one: they do not take turns.
 func (d *Database) Retire(ctx context.Context, name, other string) error {
 	return d.withoutPassword(ctx, name, other, func(s *session) error { return s.send(ctx, name, bare(name, asItIs)) })
 }
@@ -48,7 +47,7 @@ func bare(name string, a attribute) string {
 }
 
 func (d *Database) withoutPassword(ctx context.Context, name, other string, alter func(*session) error) error {
-	if err := errors.Join(nameable(name), nameable(other)); err != nil {
+	if err := nameable(name); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -69,15 +68,17 @@ func (d *Database) withoutPassword(ctx context.Context, name, other string, alte
 // takesTurns refuses a role that is there and makes no pair with other, whoever
 // says that it does.
 func (s *session) takesTurns(ctx context.Context, name, other string) error {
-	stranger := false
-	err := s.row(ctx, `SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1) AND NOT EXISTS (SELECT FROM pg_auth_members
-		WHERE (member, roleid) IN ((to_regrole(quote_ident($1)), to_regrole(quote_ident($2))), (to_regrole(quote_ident($2)), to_regrole(quote_ident($1)))))`, []any{name, other}, &stranger)
-	switch {
-	case err != nil:
-		return s.failed(fmt.Sprintf("ask whether roles %q and %q take turns", name, other), err)
-	case stranger:
-		return no(fmt.Sprintf("close role %q: it does not take turns with role %q, none of them is a member of the other", name, other),
-			"somebody has edited the journal, or taken the membership away; if it is the former role, close it by hand: ALTER ROLE "+quote(name)+" PASSWORD NULL")
+	if other == "" {
+		return nil
 	}
-	return nil
+	if _, found, err := s.find(ctx, name); !found || err != nil {
+		return err
+	}
+	twin, err := s.member(ctx, name, other)
+	base, failed := s.member(ctx, other, name)
+	if err := errors.Join(err, failed); twin || base || err != nil {
+		return err
+	}
+	return no(fmt.Sprintf("close role %q: it does not take turns with role %q, none of them is a member of the other", name, other),
+		fmt.Sprintf("somebody has edited the journal, or taken the membership away; if it is the former role: GRANT %s TO %s; and run again", quote(other), quote(name)))
 }

@@ -150,6 +150,9 @@ func (r *run) decide(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := next.check(); err != nil { // no run could finish it
+		return "", err
+	}
 	r.announce(next.ID)
 	if err := r.save(ctx, next); err != nil {
 		return "", err
@@ -180,7 +183,7 @@ func (r *run) draft(ctx context.Context) (next state, err error) {
 		next.Mode = Emergency
 	}
 	if next.Record.Former == next.Pending.User { // a Secret was restored that serves the former role again
-		next.Record.Former = r.roles.other(next.Pending.User)
+		next.Record.Former, next.Record.Twin = r.roles.other(next.Pending.User), r.roles.twin
 	}
 	next.Record.Repairs = r.repairing
 	if next.oneWay() {

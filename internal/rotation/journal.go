@@ -184,14 +184,14 @@ func decode(d secret.Document, keep func(string) secret.Value) (state, error) {
 // check refuses a journal that this version cannot finish.
 func (s state) check() error {
 	switch {
-	case s.Record.Former != "" && !s.Record.roles().has(s.Record.Former):
-		return damaged(fmt.Errorf("its former role %q is none of its own", s.Record.Former))
 	case s.Phase == Idle && (s.Pending.User != "" || len(s.Superseded) > 0):
 		return damaged(errors.New("it is idle and holds a credential of an open rotation"))
-	case s.Phase == Idle && s.Record.Version <= recordVersion:
-		return nil
-	case s.Record.Version != recordVersion:
+	case s.Record.Version > recordVersion, s.Phase != Idle && s.Record.Version != recordVersion:
 		return damaged(fmt.Errorf("it has version %d, this program writes version %d", s.Record.Version, recordVersion))
+	case s.Record.Former != "" && !s.Record.roles().has(s.Record.Former):
+		return damaged(fmt.Errorf("its former role %q is none of its own", s.Record.Former))
+	case s.Phase == Idle:
+		return nil
 	case s.Phase != Forward && s.Phase != Back:
 		return damaged(fmt.Errorf("it has the unknown phase %q", s.Phase))
 	case s.Mode != Planned && s.Mode != Emergency || s.Record.Strategy != InPlace && s.Record.Strategy != Alternate:

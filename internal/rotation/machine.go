@@ -72,7 +72,7 @@ func (r *run) machine(ctx context.Context) error {
 		switch {
 		case errors.Is(err, errOwnTurn):
 			// A rotation that others commit from here on counts as the one that was asked for.
-			r.noted, r.claimed, r.started = &note{id: r.state.ID, claim: r.state.Record.Claim}, 0, false
+			r.noted, r.claimed, r.started = &note{id: r.state.ID}, 0, false
 			r.forget()
 			r.pardon()
 		case err != nil && ClassOf(err) == Lost && lost < relocks && ctx.Err() == nil:
@@ -128,9 +128,8 @@ func (r *run) turn(ctx context.Context) error {
 // since was somebody else's rotation, and need not be made again. The served
 // Secret is no part of it: read at another moment, it would say something else.
 type note struct {
-	id    string // of the last rotation
-	open  bool   // it was under way
-	claim string // the last one
+	id   string // of the last rotation
+	open bool   // it was under way
 }
 
 // lock serialises the runs of one role. A journal that cannot be read again leaves
@@ -169,9 +168,7 @@ func (r *run) nobody() error {
 		hint: "put the user name of the role into it, or set `postgres-role`"}
 }
 
-func (r *run) note() *note {
-	return &note{id: r.state.ID, open: r.state.Phase != Idle, claim: r.state.Record.Claim}
-}
+func (r *run) note() *note { return &note{id: r.state.ID, open: r.state.Phase != Idle} }
 
 // busy names the run that holds the lock, as far as the journal knows it: whoever
 // claimed a rotation that has ended since is not the one.
@@ -187,12 +184,16 @@ func (r *run) busy(ctx context.Context, base string, cause error) error {
 // holder is the journal as whoever holds the lock has claimed it, and empty where
 // that does not happen soon: it is looking whether anything speaks against it.
 func (r *run) holder(ctx context.Context) state {
+	var last string // claim
 	for n := 0; ; n++ {
 		stored, err := r.readJournal(ctx)
+		if n == 0 {
+			last = stored.Record.Claim
+		}
 		switch {
 		case err != nil, n == looksForHolder:
 			return state{}
-		case stored.Phase != Idle || stored.Record.Claim != r.noted.claim:
+		case stored.Phase != Idle || stored.Record.Claim != last:
 			return stored
 		}
 		select {

@@ -85,7 +85,8 @@ type Twins interface {
 
 // Retirement closes a login role that is not served any more. Retire and Revoke
 // need the lock and may be repeated; a role that does not exist is no error. Open
-// sessions go on. Class Refused: it does not take turns with the one that is served.
+// sessions go on. Class Refused: it does not take turns with served, where that is not
+// empty.
 type Retirement interface {
 	// Sessions counts those that were opened by logging in as role.
 	Sessions(ctx context.Context, role string) (int, error)

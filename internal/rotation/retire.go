@@ -69,7 +69,7 @@ func (r *run) retire(ctx context.Context) error {
 func (r *run) retireFormer(ctx context.Context) (string, error) {
 	next := r.state
 	role := next.Record.Former
-	err := limited(ctx, func(ctx context.Context) error { return r.Retirement.Retire(ctx, role, r.served.Credential.User) })
+	err := limited(ctx, func(ctx context.Context) error { return r.Retirement.Retire(ctx, role, r.unproven(role)) })
 	if err != nil {
 		return "", err
 	}
@@ -119,12 +119,24 @@ func (r *run) left() string {
 func (r *run) revokeRole(ctx context.Context, role string) (string, error) {
 	ended := 0
 	err := sequence(ctx,
-		within(stubborn, func(ctx context.Context) error { return r.Retirement.Revoke(ctx, role, r.state.Pending.User) }),
+		within(stubborn, func(ctx context.Context) error { return r.Retirement.Revoke(ctx, role, r.unproven(role)) }),
 		within(stubborn, func(ctx context.Context) (err error) { ended, err = r.Lockout.Expel(ctx, role); return err }),
 		func(ctx context.Context) error { return r.shutOut(ctx, role) },
 	)
 	r.closed = err == nil
 	return fmt.Sprintf("role %q is closed, %s ended", role, plural(ended, "session was", "sessions were")), err
+}
+
+// unproven is the served role where nothing but the journal says that role takes turns
+// with it, and the database has to; empty: this run has seen role served, or the inputs
+// or the names say so.
+func (r *run) unproven(role string) string {
+	p, served := r.roles, r.served.Credential.User
+	named := p.twin == p.base+alternateSuffix || p.twin == r.AlternateRole && (p.base == r.Role || p.base == served)
+	if r.replaced.User == role || named && p.other(served) == role && p.has(role) && p.has(served) {
+		return ""
+	}
+	return served
 }
 
 // shutOut proves that the compromised password is refused, where this run knows it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -114,7 +115,7 @@ func each[T, A any](items []T, do func(T) A) []A {
 		wg.Go(func() {
 			defer func() {
 				if cause := recover(); cause != nil {
-					panics <- cause
+					panics <- fmt.Errorf("%v, in:\n%s", cause, debug.Stack())
 				}
 			}()
 			answers[i] = do(item)

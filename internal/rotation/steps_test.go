@@ -1,13 +1,18 @@
 package rotation
 
-import "testing"
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
 
 // A panic beside others is told by whoever waits for them, not the end of the process.
 func TestAPanicBesideOthersIsTheCallers(t *testing.T) {
 	ended := false
 	defer func() {
-		if cause := recover(); cause != "a fault of its own" || !ended {
-			t.Errorf("%v, the other one has ended: %t", cause, ended)
+		cause := fmt.Sprint(recover())
+		if !strings.HasPrefix(cause, "a fault of its own, in:") || !strings.Contains(cause, "steps_test.go") || !ended {
+			t.Errorf("%s, the other one has ended: %t", cause, ended)
 		}
 	}()
 	each([]bool{true, false}, func(faulty bool) error {

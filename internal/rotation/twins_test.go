@@ -71,7 +71,7 @@ func (t retirementPort) close(ctx context.Context, what, name, served string, mo
 		if err := t.p.alive(); err != nil || l == nil {
 			return err
 		}
-		if t.p.w.role(served) == nil || served == name {
+		if served != "" && (t.p.w.role(served) == nil || served == name) {
 			return &failed{"refused", fmt.Sprintf("close role %q: it does not take turns with %q", name, served)}
 		}
 		l.accepts = ""

@@ -66,7 +66,7 @@ func NewBench(ctx context.Context, lab labtest.Lab, program, folder string, pods
 	if err != nil {
 		return b, err
 	}
-	if err := errors.Join(os.Mkdir(b.folder, 0o700), p.OpenCreator()); err != nil {
+	if err := errors.Join(os.Mkdir(b.folder, 0o700), b.makeCopy(), p.OpenCreator()); err != nil {
 		return b, err
 	}
 	if err := b.address(); err != nil {
@@ -83,6 +83,14 @@ func NewBench(ctx context.Context, lab labtest.Lab, program, folder string, pods
 		return b, b.Add(workload, 1, corev1.EnvVar{Name: "EVERY", Value: "500ms"}) // a login costs the server much
 	}
 	return b, nil
+}
+
+// makeCopy makes a copy of the served Secret in a namespace of its own, both with the
+// credential as a URL, too.
+func (b *Bench) makeCopy() error {
+	address := &url.URL{Scheme: "postgres", User: url.UserPassword(b.Name, b.Password), Host: "db.example:5432", Path: "/" + b.Name}
+	return errors.Join(b.MakeSecret(b.Elsewhere(), fixture.Copy),
+		b.AddKey(b.Elsewhere(), fixture.Copy, "DATABASE_URL="+address.String()), b.AddKey(b.Name, fixture.Secret, "DATABASE_URL="+address.String()))
 }
 
 // Add adds a workload.
@@ -114,6 +122,8 @@ func (b *Bench) address() (err error) {
 	}
 	delete(b.direct, "INPUT_POSTGRES_CA")
 	b.direct["INPUT_GITHUB_SECRETS"] = fixture.GitHubName + "\n" + fixture.GitHubUser + "=username" // both, so that roles may alternate
+	b.direct["INPUT_KUBERNETES_SECRET_COPIES"] = b.Elsewhere() + "/" + fixture.Copy
+	b.direct["INPUT_KUBERNETES_SECRET_KEYS"] = "username=username\npassword=password\nDATABASE_URL=url"
 	b.direct["INPUT_ROLLOUT_TIMEOUT"], b.direct["INPUT_TIMEOUT"] = "4m", "11m"
 	admin, err := url.Parse(b.AdminURL())
 	if err != nil {

@@ -19,12 +19,12 @@ type diary struct {
 	stop func()
 
 	mu   sync.Mutex
-	seen string // its last version
+	seen map[string]bool // versions
 }
 
 func (b *Bench) watchJournal() *diary {
 	ctx, stop := context.WithCancel(b.ctx)
-	w := &diary{stop: stop}
+	w := &diary{stop: stop, seen: map[string]bool{}}
 	learn := func(object any) {
 		if journal, ok := object.(*corev1.Secret); ok {
 			b.learn(journaled(journal))
@@ -41,20 +41,20 @@ func (b *Bench) watchJournal() *diary {
 func (w *diary) see(version string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.seen = version
+	w.seen[version] = true
 }
 
-func (w *diary) version() string {
+func (w *diary) has(version string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.seen
+	return w.seen[version]
 }
 
 // caughtUp waits until the journal was seen in the version; empty: there is none.
 func (w *diary) caughtUp(version string) error {
-	for end := time.Now().Add(30 * time.Second); version != "" && w.version() != version; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); version != "" && !w.has(version); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
-			return fmt.Errorf("the journal was seen in version %q, it has %q", w.version(), version)
+			return fmt.Errorf("version %q of the journal was not seen", version)
 		}
 	}
 	return nil

@@ -129,6 +129,7 @@ func (s *suite) undisturbed(t *testing.T, m mode, pods bool) []proxy.Request {
 			t.FailNow()
 		}
 		s.atRest[k] = s.requests(t, b, m, 0)
+		(&figures{}).leaked(t, b)
 		s.giveBack(k, b)
 	}
 	return s.atRest[k]

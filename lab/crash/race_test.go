@@ -167,7 +167,10 @@ type told struct {
 
 // names tells whether it names another run as the owner.
 func (end told) names(other told) bool {
-	return other.RunURL != end.RunURL && slices.ContainsFunc(end.Findings, func(f finding) bool { return strings.Contains(f.Error, other.RunURL+":") })
+	return other.RunURL != end.RunURL && slices.ContainsFunc(end.Findings, func(f finding) bool {
+		_, rest, found := strings.Cut(f.Error, other.RunURL)
+		return found && !strings.ContainsAny(rest[:min(1, len(rest))], "0123456789")
+	})
 }
 
 // raceEnd reads how a run ended.

@@ -80,6 +80,8 @@ func (b *Bench) Leaks() (hits []string, searched int, err error) {
 	for _, text := range texts {
 		b.search(text.Place, text.Text)
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	hits, searched = b.hits, b.searched
 	b.hits, b.searched = nil, 0
 	return hits, searched, err

@@ -124,7 +124,7 @@ func woken(b *Bench, c stop) outcome {
 	o, after := takeOver(b, c.by)
 	ended, end, err := z.wake(b)
 	o.said += "\nthe one that was stopped:\n" + ended.Said
-	if o.err == nil && looked == nil && err == nil && found.Journal.ResourceVersion == before.Journal.ResourceVersion {
+	if c.mode.emergency() && o.err == nil && looked == nil && err == nil && found.Journal.ResourceVersion == before.Journal.ResourceVersion {
 		o.unreached, o.err = true, b.Settled() // it had not begun, the order was another: its own rotation is right
 		return o
 	}

@@ -170,7 +170,7 @@ func readLines(path string, from int64) (string, error) {
 	defer file.Close()
 	end, err := file.Seek(0, io.SeekEnd)
 	if err == nil && end < from {
-		err = fmt.Errorf("read %s: it was replaced meanwhile, what stood there is not searched", path)
+		err = fmt.Errorf("read %q: it was replaced meanwhile, what stood there is not searched", path)
 	}
 	if err != nil {
 		return "", err
