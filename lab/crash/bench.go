@@ -86,9 +86,9 @@ func NewBench(ctx context.Context, lab labtest.Lab, program, folder string, pods
 }
 
 // makeCopy makes a copy of the served Secret in a namespace of its own, both with the
-// credential as a URL, too.
+// credential as a URL, too, by which the pods log in.
 func (b *Bench) makeCopy() error {
-	address := &url.URL{Scheme: "postgres", User: url.UserPassword(b.Name, b.Password), Host: "db.example:5432", Path: "/" + b.Name}
+	address := &url.URL{Scheme: "postgres", User: url.UserPassword(b.Name, b.Password), Host: "127.0.0.1:" + b.Port(), Path: "/" + b.Name, RawQuery: "sslmode=require"}
 	return errors.Join(b.MakeSecret(b.Elsewhere(), fixture.Copy),
 		b.AddKey(b.Elsewhere(), fixture.Copy, "DATABASE_URL="+address.String()), b.AddKey(b.Name, fixture.Secret, "DATABASE_URL="+address.String()))
 }
