@@ -181,6 +181,25 @@ func TestEmergencyIsNotHeldUpByAQueue(t *testing.T) {
 	})
 }
 
+// One from which another one has taken over while its claim was under way does nothing
+// more, also where it does not know that the claim has arrived.
+func TestEmergencyThatWasOvertakenAtItsClaimEnds(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.hooks["1 Journal.Save 1"] = func(p *process) {
+			p.cut()
+			w.run(emergency, request("8"))
+		}
+		res, _ := w.run(emergency, request("7"))
+		if res.Status == rotation.StatusRotated || rotation.ClassOf(res.Err) != rotation.Conflict {
+			t.Errorf("it ended %q: %v", res.Status, res.Err)
+		}
+		w.settled(t, w.served.keys["password"])
+		if w.journal.Annotations["pgrotate.io/request"] != "8" {
+			t.Errorf("%q", w.journal.Annotations)
+		}
+	})
+}
+
 func TestEmergencyTakesOverFromALiveRun(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.rollout = 5 * time.Minute

@@ -88,11 +88,12 @@ func (r *run) machine(ctx context.Context) error {
 
 // turns is a turn, and another one where a run that has lost the lock claims the
 // journal all the same before this one does: an emergency does not end because of it.
-// Each from which it has taken the lock can do so once.
+// Each from which it has taken the lock can do so once. Where its own lock is gone
+// somebody has taken over, and it changes nothing more.
 func (r *run) turns(ctx context.Context) error {
 	for n := 0; ; n++ {
 		err := r.turn(ctx)
-		if ClassOf(err) != Conflict || r.result.FailedStep != "claim" || r.claimed > 0 || !r.emergency() || n == takeovers || ctx.Err() != nil {
+		if ClassOf(err) != Conflict || r.result.FailedStep != "claim" || r.claimed > 0 || !r.emergency() || n == takeovers || r.lockHeld(ctx) != nil {
 			return err
 		}
 		r.pardon()

@@ -129,7 +129,7 @@ func (m Machine) stops(s state, i int, refused bool) []edge {
 	case refused && p.lost && p.at.inSession():
 		s.runs[i].again(&s)
 		return append(out, other(s, "takes the lock again"))
-	case refused && p.at == claim && m.Runs[i].Command == Emergency: // somebody who has lost the lock has claimed meanwhile
+	case refused && p.at == claim && m.Runs[i].Command == Emergency && !p.lost: // somebody who has lost the lock has claimed meanwhile
 		s.runs[i].at = lookJournal
 		return append(out, other(s, "looks again"))
 	case refused && !verdict:
