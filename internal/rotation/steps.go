@@ -115,7 +115,7 @@ func each[T, A any](items []T, do func(T) A) []A {
 		wg.Go(func() {
 			defer func() {
 				if cause := recover(); cause != nil {
-					panics <- fmt.Errorf("%v, in:\n%s", cause, debug.Stack())
+					panics <- fmt.Sprintf("%v, in:\n%s", cause, debug.Stack())
 				}
 			}()
 			answers[i] = do(item)
