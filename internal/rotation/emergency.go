@@ -10,37 +10,11 @@ import (
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
-const (
-	takeover  = 10 * time.Second // what an emergency waits before it takes the lock from a live run
-	again     = 2 * time.Second  // and from each that was before it in the queue
-	takeovers = 30               // how often it does
-	stubborn  = 2 * time.Minute  // for a role's sessions and logins to end, which whoever opened them may draw out
-)
+// stubborn is for a role's sessions and logins to end, which whoever opened them may draw out.
+const stubborn = 2 * time.Minute
 
 // emergency tells whether this run was asked to replace a compromised password.
 func (r *run) emergency() bool { return r.command == rotate && r.Mode == Emergency }
-
-// acquire takes the lock. An emergency ends the session of a run that holds it, and
-// of those that waited for it before: the epoch and the compare-and-swaps stop them
-// wherever they are.
-func (r *run) acquire(ctx context.Context, base string) (err error) {
-	if !r.emergency() {
-		r.system, r.lockdb, err = r.Lock.Acquire(ctx, base, r.Policy.LockTimeout)
-		return err
-	}
-	wait := min(takeover, r.Policy.LockTimeout)
-	for n := 0; ; n++ {
-		r.system, r.lockdb, err = r.Lock.Acquire(ctx, base, wait)
-		if err == nil || ClassOf(err) != Busy || n == takeovers {
-			return err
-		}
-		if broken := r.Lockout.Break(ctx, base, r.roles.base, r.roles.twin); broken != nil {
-			return errors.Join(err, broken)
-		}
-		r.warn("somebody else held the lock, another run by its name: that session was ended, and can change nothing more")
-		wait = min(again, wait)
-	}
-}
 
 // supersedes tells whether the open rotation is given up for this run's own.
 func (r *run) supersedes() bool {

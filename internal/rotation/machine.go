@@ -56,10 +56,7 @@ type run struct {
 	result Result
 }
 
-const (
-	relocks        = 3  // how often a lost lock session is taken for a crash and resumed
-	looksForHolder = 10 // how often the journal is asked who holds the lock
-)
+const relocks = 3 // how often a lost lock session is taken for a crash and resumed
 
 var errOwnTurn = errors.New("the rotation of somebody else has ended, now the one that was asked for")
 
@@ -123,86 +120,6 @@ func (r *run) turn(ctx context.Context) error {
 		r.retire,
 		r.next,
 	)
-}
-
-// note is what the journal said before the lock was awaited: what has ended
-// since was somebody else's rotation, and need not be made again. The served
-// Secret is no part of it: read at another moment, it would say something else.
-type note struct {
-	id   string // of the last rotation
-	open bool   // it was under way
-}
-
-// lock serialises the runs of one role. A journal that cannot be read again leaves
-// what is known of an open rotation.
-func (r *run) lock(ctx context.Context) (string, error) {
-	stored, err := r.readJournal(ctx)
-	if err != nil {
-		return "", r.unread(ctx, err)
-	}
-	if r.state = stored; r.noted == nil {
-		r.noted = r.note()
-	}
-	served, err := r.readServed(ctx)
-	if err != nil {
-		return "", r.unread(ctx, err)
-	}
-	if r.roles, err = r.find(ctx, served); err != nil {
-		return "", err
-	}
-	base := r.roles.base
-	if base == "" {
-		return "", r.nobody()
-	}
-	switch err = r.acquire(ctx, base); {
-	case err == nil:
-		return fmt.Sprintf("role %q", base), nil
-	case ClassOf(err) == Busy:
-		return "", r.busy(ctx, base, err)
-	}
-	return "", r.unlocked(ctx, err, served)
-}
-
-// nobody refuses a Secret that does not say whom it serves.
-func (r *run) nobody() error {
-	return &failure{class: Missing, text: fmt.Sprintf("read %s: it holds no user name", r.Served),
-		hint: "put the user name of the role into it, or set `postgres-role`"}
-}
-
-func (r *run) note() *note { return &note{id: r.state.ID, open: r.state.Phase != Idle} }
-
-// busy names the run that holds the lock, as far as the journal knows it: whoever
-// claimed a rotation that has ended since is not the one.
-func (r *run) busy(ctx context.Context, base string, cause error) error {
-	f := &failure{class: Busy, text: fmt.Sprintf("rotate role %q: another run is at it: %v", base, cause),
-		hint: "wait for it to end and start this run again"}
-	if stored := r.holder(ctx); stored.Owner != "" {
-		f.text = fmt.Sprintf("rotate role %q: another run is at it, the last one to claim it is %s: %v", base, stored.Owner, cause)
-	}
-	return f
-}
-
-// holder is the journal as whoever holds the lock has claimed it, and empty where
-// that does not happen soon: it is looking whether anything speaks against it.
-func (r *run) holder(ctx context.Context) state {
-	var last string // claim
-	for n := 0; ; n++ {
-		stored, err := r.readJournal(ctx)
-		if n == 0 {
-			last = stored.Record.Claim
-		}
-		switch {
-		case err != nil, n == looksForHolder:
-			return state{}
-		case stored.Phase != Idle || stored.Record.Claim != last:
-			return stored
-		}
-		select {
-		case <-ctx.Done():
-			return state{}
-		case <-time.After(betweenLooks):
-		}
-	}
 }
 
 // readJournal reads the journal.

@@ -133,7 +133,7 @@ func (r *run) revokeRole(ctx context.Context, role string) (string, error) {
 func (r *run) unproven(role string) string {
 	p, served := r.roles, r.served.Credential.User
 	named := p.twin == p.base+alternateSuffix || p.twin == r.AlternateRole && (p.base == r.Role || p.base == served)
-	if r.replaced.User == role || named && p.other(served) == role && p.has(role) && p.has(served) {
+	if r.replaced.User == role || named && p.has(served) && p.other(served) == role {
 		return ""
 	}
 	return served

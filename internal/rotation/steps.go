@@ -109,7 +109,7 @@ func together(ends func(error) bool, tasks ...task) task {
 // panic of one is the caller's, when all have ended: it must not end the process
 // before anybody has said what is open.
 func each[T, A any](items []T, do func(T) A) []A {
-	answers, panics := make([]A, len(items)), make(chan any, len(items))
+	answers, panics := make([]A, len(items)), make(chan string, len(items))
 	var wg sync.WaitGroup
 	for i, item := range items {
 		wg.Go(func() {

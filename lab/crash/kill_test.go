@@ -39,16 +39,6 @@ func (c at) writes() bool {
 // fewestKills are what the whole of a mode has to come to.
 const fewestKills = 250
 
-// essential tells the requests without which there is no rotation.
-func (c at) essential() bool {
-	for _, word := range []string{"postgres ALTER ROLE", "postgres COMMIT", "PATCH secrets/", "PUT secrets/", "github PUT "} {
-		if strings.Contains(c.name, word) && !strings.Contains(c.name, "dryRun") {
-			return true
-		}
-	}
-	return false
-}
-
 // kill ends the process with SIGKILL at every request of a rotation, before it
 // is passed on and before its answer is passed back.
 func (s *suite) kill(t *testing.T) {
@@ -92,7 +82,7 @@ func (s *suite) killedAt(t *testing.T, m mode, n int, must func(at) bool) *figur
 		if o.unreached && o.err == nil {
 			o = s.first(t, c)
 		}
-		if o.unreached && o.err == nil && c.essential() {
+		if o.unreached && o.err == nil && essential(c.name) {
 			o.err = errors.New("every rotation makes this request, and it was not met")
 		}
 		return o

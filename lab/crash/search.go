@@ -35,7 +35,7 @@ func (b *Bench) searchRun(run *program.Run) error {
 // glance looks at what can be seen while a run is at work: when the password has just
 // been written down, changed and served.
 func (b *Bench) glance(r proxy.Request) {
-	if !(at{name: r.Name()}).essential() {
+	if !essential(r.Name()) {
 		return
 	}
 	texts, err := b.places.Now(b.ctx)
@@ -47,6 +47,16 @@ func (b *Bench) glance(r proxy.Request) {
 		defer b.mu.Unlock()
 		b.hits = append(b.hits, fmt.Sprintf("sessions and command lines are not looked at: %v", err))
 	}
+}
+
+// essential tells the requests without which there is no rotation.
+func essential(name string) bool {
+	for _, word := range []string{"postgres ALTER ROLE", "postgres COMMIT", "PATCH secrets/", "PUT secrets/", "github PUT "} {
+		if strings.Contains(name, word) && !strings.Contains(name, "dryRun") {
+			return true
+		}
+	}
+	return false
 }
 
 // keep makes a password one that must not be found.

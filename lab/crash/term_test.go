@@ -44,7 +44,7 @@ func (c cancelled) unanswered() bool {
 // nothing: it ends soon, begins nothing more, says how, and one resume ends the rest.
 func (s *suite) term(t *testing.T) {
 	t.Parallel()
-	for _, m := range append(modes(), switchingAlarm()) {
+	for _, m := range allModes() {
 		t.Run(m.name, func(t *testing.T) { s.cancelledAt(t, m, proxy.Pass, 3) })
 	}
 	for _, m := range []mode{modes()[0], modes()[2]} {
@@ -130,7 +130,7 @@ func toldToEnd(b *Bench, c cancelled) (o outcome, took time.Duration, status str
 	case took > soon:
 		o.err = fmt.Errorf("it took %s to end", took)
 	case told.Status == "rotated" && wentOn(requests, c):
-		o.err = fmt.Errorf("it has gone on to the end")
+		o.err = errors.New("it has gone on to the end")
 		o.said += "\nrequests:\n" + listed(requests)
 	default:
 		o = o.then(b)
