@@ -101,7 +101,7 @@ func newSuite(t *testing.T) *suite {
 	t.Cleanup(s.tellRemarks)
 	t.Cleanup(func() {
 		if !s.used {
-			t.Error("no proof has this name") // go test says nothing of subtests that are not there
+			t.Error("no proof or case has this name") // go test says nothing of subtests that are not there
 		}
 	})
 	var err error
@@ -109,6 +109,13 @@ func newSuite(t *testing.T) *suite {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// use notes that something is tried.
+func (s *suite) use(tries bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used = s.used || tries
 }
 
 // part chooses about n of the cases, always the same: those that must, and
@@ -154,9 +161,7 @@ func (s *suite) benches() int {
 // bench makes a bench that is removed at the end of all, after a first rotation:
 // the journal is there.
 func (s *suite) bench(t *testing.T, pods bool) *Bench {
-	s.mu.Lock()
-	s.used = true
-	s.mu.Unlock()
+	s.use(s.only == "")
 	b, err := NewBench(s.t.Context(), s.lab, s.program, s.folder, pods)
 	s.t.Cleanup(func() {
 		if err := b.Close(); err != nil {
@@ -207,6 +212,7 @@ func spread[C fmt.Stringer](s *suite, t *testing.T, k kind, cases []C, try func(
 	if len(cases) == 0 && s.only == "" {
 		t.Error("there is no case")
 	}
+	s.use(len(cases) > 0)
 	queue := make(chan C, len(cases))
 	for _, c := range cases {
 		queue <- c

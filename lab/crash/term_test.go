@@ -92,7 +92,7 @@ func wentOn(requests []proxy.Request, c cancelled) bool {
 			commit = i
 		}
 	}
-	return commit > told+slack
+	return told >= 0 && commit > told+slack
 }
 
 // toldToEnd tells one rotation to end, judges, resumes once and judges again.
@@ -175,4 +175,22 @@ func (b *Bench) cancelledWell(c cancelled, code int, end told) error {
 		return fmt.Errorf("it ended as %q with exit code %d, and the journal is %s", end.Status, code, phase)
 	}
 	return nil
+}
+
+func TestOnlyWhoWasToldToEndCanHaveGoneOn(t *testing.T) {
+	told, other := proxy.Request{Server: "postgres", Kind: "COMMIT", Nth: 1}, proxy.Request{Server: "postgres", Kind: "BEGIN", Nth: 1}
+	commit := proxy.Request{Server: "kubernetes", Kind: "PUT secrets/" + fixture.Journal, Nth: 3}
+	c := cancelled{at: at{name: told.Name(), moment: proxy.After}}
+	for _, k := range []struct {
+		requests []proxy.Request
+		want     bool
+	}{
+		{[]proxy.Request{told, other, other, other, commit}, true},
+		{[]proxy.Request{told, other, other, commit}, false},
+		{[]proxy.Request{other, other, other, other, commit}, false}, // it was not told
+	} {
+		if got := wentOn(k.requests, c); got != k.want {
+			t.Errorf("%s\nhas gone on: %t", listed(k.requests), got)
+		}
+	}
 }
