@@ -73,13 +73,13 @@ func (w *Workload) run(ctx context.Context, p pod) (string, error) {
 	for try := 1; ; try++ {
 		var said tailBuffer
 		err := w.cluster.execute(ctx, p, w.options.HealthCommand, &said)
-		if try == healthTries || !mayPass(err) || !pause(ctx, healthPause) {
+		if err == nil || try == healthTries || !mayPass(err) || !pause(ctx, healthPause) {
 			return said.String(), err
 		}
 	}
 }
 
-// mayPass tells whether the next try of a health command may end otherwise.
+// mayPass tells whether the next try of a health command that has failed may end otherwise.
 func mayPass(err error) bool {
 	status, exited := exitStatus(err)
 	return exited && !notRunnable(status, err) || !exited && classify(err) == unavailable

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pgrotate/pgrotate/internal/labtest"
+	"github.com/pgrotate/pgrotate/internal/secret"
 )
 
 // podsOf reads the pods of the test's namespace.
@@ -338,6 +340,26 @@ func TestHealthCommandMayFailOnce(t *testing.T) {
 	w := settledWorkloads(t, c, Discovery{}, options(func(o *Options) { o.HealthCommand = []string{"/healthcheck"} }))[0]
 	if _, err := w.Restart(t.Context(), "r1", agreed, nil, (&diary{}).write); err != nil || asked < 2 {
 		t.Errorf("asked %d times: %v", asked, err)
+	}
+}
+
+// TestAHealthyPodIsAskedOnce restarts a pod that is well as soon as it is ready.
+func TestAHealthyPodIsAskedOnce(t *testing.T) {
+	t.Parallel()
+	admin := lab(t)
+	putSecret(t, admin, servedSecret())
+	putDeployment(t, admin, "core", 1, service(t, labtest.Open(t).PostgresTrustURL))
+	var asked atomic.Int32
+	c, _ := throughProxy(t, admin, func(r *http.Request) int {
+		if strings.HasSuffix(r.URL.Path, "/exec") {
+			asked.Add(1)
+		}
+		return 0
+	})
+	w := settledWorkloads(t, c, Discovery{}, options(func(o *Options) { o.HealthCommand = []string{"/healthcheck"} }))[0]
+	proofs, err := w.Restart(t.Context(), "r1", agreed, nil, (&diary{}).write)
+	if err != nil || asked.Load() != 1 || len(proofs) != 1 || proofs[0].Evidence != secret.ByHealthCommand {
+		t.Errorf("asked %d times: %+v, %v", asked.Load(), proofs, err)
 	}
 }
 
