@@ -3,7 +3,6 @@
 package bench
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +30,7 @@ type Way struct {
 type Cost struct {
 	Total     time.Duration // from the start to the end of the process
 	Preflight time.Duration // zero: there is none
-	Slowest   time.Duration // rollout; zero: not known
+	Slowest   time.Duration // rollout, until the last old pod has ended; zero: not known
 	Refused   int           // logins of the services
 	Window    time.Duration // from the first to the last of them
 	Memory    int64         // largest resident set of a process, bytes; zero: not known
@@ -65,7 +64,7 @@ func Measure(ctx context.Context, lab labtest.Lab, way Way) (Cost, error) {
 	}
 	cost.Processor, cost.Bytes = children()-before, counted.Bytes()
 	seen := end()
-	cost.Absent, cost.Gap, cost.Slowest = seen.absent, seen.gap(), cmp.Or(cost.Slowest, seen.slowest)
+	cost.Absent, cost.Gap, cost.Slowest = seen.absent, seen.gap(), seen.slowest
 	cost.Requests, err = requests(lab.Audit, logged, way.Agent)
 	return cost, err
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/pgrotate/pgrotate/internal/labtest"
 	"github.com/pgrotate/pgrotate/lab/platform"
+	"github.com/pgrotate/pgrotate/lab/rollouts"
 )
 
 // observation is what is seen of a rotation from outside.
@@ -24,7 +24,7 @@ type observation struct {
 	absent  time.Duration // the Secret was not there
 	changed time.Time     // the role's password; zero: it was not
 	served  time.Time     // the Secret held another password
-	slowest time.Duration // rollout, until its Deployment is complete
+	slowest time.Duration // rollout
 }
 
 // gap is the time from ALTER ROLE to the Secret; negative where one of them has not
@@ -50,18 +50,16 @@ func observe(ctx context.Context, lab labtest.Lab) (end func() observation, err 
 	if err != nil {
 		return nil, err
 	}
-	generations, rollouts, err := watchDeployments(ctx, client, lab.Namespace)
+	slowest, err := rollouts.Watch(ctx, client, lab.Namespace)
 	if err != nil {
 		return nil, err
 	}
-	seen, slowest := make(chan observation), make(chan time.Duration)
+	seen := make(chan observation)
 	go func() { seen <- served(password, secrets.ResultChan()) }()
-	go func() { slowest <- longest(generations, rollouts.ResultChan()) }()
 	return func() observation {
 		secrets.Stop()
-		rollouts.Stop()
 		o := <-seen
-		o.slowest = <-slowest
+		o.slowest = slowest()
 		if at := changed(); o.changed.IsZero() {
 			o.changed = at
 		}
@@ -84,22 +82,6 @@ func watchSecret(ctx context.Context, client kubernetes.Interface, namespace str
 	return string(list.Items[0].Data["password"]), events, nil
 }
 
-// watchDeployments returns their generations and watches what becomes of them.
-func watchDeployments(ctx context.Context, client kubernetes.Interface, namespace string) (generations map[string]int64, events watch.Interface, err error) {
-	list, err := client.AppsV1().Deployments(namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, nil, fmt.Errorf("find the Deployments: %w", err)
-	}
-	generations = map[string]int64{}
-	for _, d := range list.Items {
-		generations[d.Name] = d.Generation
-	}
-	if events, err = client.AppsV1().Deployments(namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: list.ResourceVersion}); err != nil {
-		return nil, nil, fmt.Errorf("watch the Deployments: %w", err)
-	}
-	return generations, events, nil
-}
-
 // served follows a Secret that held the former password.
 func served(former string, events <-chan watch.Event) (o observation) {
 	var gone time.Time
@@ -120,28 +102,6 @@ func served(former string, events <-chan watch.Event) (o observation) {
 		}
 	}
 	return o
-}
-
-// longest is the longest time from a change of a Deployment until it is complete.
-// https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#complete-deployment
-func longest(generations map[string]int64, events <-chan watch.Event) (slowest time.Duration) {
-	began := map[string]time.Time{}
-	for event := range events {
-		d, is := event.Object.(*appsv1.Deployment)
-		switch {
-		case !is:
-		case d.Generation > generations[d.Name] && began[d.Name].IsZero():
-			began[d.Name] = time.Now()
-		case !began[d.Name].IsZero() && complete(d):
-			slowest = max(slowest, time.Since(began[d.Name]))
-		}
-	}
-	return slowest
-}
-
-func complete(d *appsv1.Deployment) bool {
-	s, wanted := d.Status, *d.Spec.Replicas
-	return s.ObservedGeneration >= d.Generation && s.UpdatedReplicas == wanted && s.Replicas == wanted && s.AvailableReplicas == wanted
 }
 
 // watchRole looks at the passwords of the platform's roles every five milliseconds,

@@ -11,7 +11,6 @@ import (
 // the program measures that without its start and its search for the workloads, see Run.Took.
 type Told struct {
 	Preflight time.Duration
-	Slowest   time.Duration // rollout
 	Window    time.Duration // in which logins were refused; zero: not known
 }
 
@@ -27,9 +26,6 @@ func ReadReport(path string) (Told, error) {
 			Name      string `json:"name"`
 			ElapsedMS int64  `json:"elapsed_ms"`
 		} `json:"steps"`
-		Workloads []struct {
-			ElapsedMS int64 `json:"elapsed_ms"`
-		} `json:"workloads"`
 	}
 	if err := json.Unmarshal(text, &r); err != nil {
 		return Told{}, fmt.Errorf("read the report: %w", err)
@@ -39,9 +35,6 @@ func ReadReport(path string) (Told, error) {
 		if s.Name == "preflight" {
 			told.Preflight = milliseconds(s.ElapsedMS)
 		}
-	}
-	for _, w := range r.Workloads {
-		told.Slowest = max(told.Slowest, milliseconds(w.ElapsedMS))
 	}
 	return told, nil
 }

@@ -13,7 +13,7 @@ import (
 type Figures struct {
 	Total     time.Duration // from the start to the end of the process
 	Preflight time.Duration
-	Slowest   time.Duration // rollout
+	Slowest   time.Duration // rollout, until the last old pod has ended
 	Window    time.Duration // from ALTER ROLE to the end of the restart, as the report tells it
 	Seen      time.Duration // from the first to the last refused login of the services
 	Refused   int           // logins of the services in that window

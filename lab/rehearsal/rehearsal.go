@@ -14,6 +14,7 @@ import (
 
 	"github.com/pgrotate/pgrotate/internal/labtest"
 	"github.com/pgrotate/pgrotate/lab/program"
+	"github.com/pgrotate/pgrotate/lab/rollouts"
 )
 
 // Rehearsal is one rotation of the platform.
@@ -51,8 +52,12 @@ func (r Rehearsal) Run(ctx context.Context) (Figures, error) {
 		return Figures{}, err
 	}
 	r.say("before", before.describe()...)
-	figures, err := r.rotate(ctx, path)
+	slowest, err := rollouts.Watch(ctx, w.cluster, r.Lab.Namespace)
 	if err != nil {
+		return Figures{}, err
+	}
+	figures, err := r.rotate(ctx, path)
+	if figures.Slowest = slowest(); err != nil {
 		return Figures{}, err
 	}
 	after, err := w.look(ctx)
@@ -148,7 +153,7 @@ func (r Rehearsal) measure(f Figures, path string, refused []time.Time) (Figures
 	if err != nil {
 		return Figures{}, err
 	}
-	f.Preflight, f.Slowest, f.Window = told.Preflight, told.Slowest, told.Window
+	f.Preflight, f.Window = told.Preflight, told.Window
 	f.Refused, f.Seen = len(refused), labtest.Window(refused)
 	f.Image, err = compressed(path)
 	return f, err

@@ -9,13 +9,14 @@ import (
 
 	"github.com/pgrotate/pgrotate/lab/audit"
 	"github.com/pgrotate/pgrotate/lab/program"
+	"github.com/pgrotate/pgrotate/lab/rollouts"
 )
 
 // Cost is what one rotation took.
 type Cost struct {
 	Total       time.Duration // from the start to the end of the process
 	Preflight   time.Duration
-	Slowest     time.Duration  // rollout
+	Slowest     time.Duration  // rollout, until the last old pod has ended
 	Requests    map[string]int // to the API server, by verb and resource
 	GitHub      int            // requests
 	Limited     int            // of them refused by GitHub's limits
@@ -52,13 +53,17 @@ func (b *Bench) Rotate(path string, more map[string]string) (Cost, error) {
 		return Cost{}, err
 	}
 	maps.Copy(inputs, more)
+	slowest, err := rollouts.Watch(b.ctx, b.Cluster, b.Name)
+	if err != nil {
+		return Cost{}, err
+	}
 	run, err := program.Start(path, folder, inputs)
 	if err != nil {
 		return Cost{}, err
 	}
 	peak := program.WatchMemory(run.PID())
 	code, err := run.Wait(limit)
-	c := Cost{Memory: peak(), Bytes: b.Roads[Kubernetes].Bytes(), Connections: b.Roads[Kubernetes].Connections()}
+	c := Cost{Slowest: slowest(), Memory: peak(), Bytes: b.Roads[Kubernetes].Bytes(), Connections: b.Roads[Kubernetes].Connections()}
 	if err != nil || code != 0 {
 		return c, fmt.Errorf("rotate: exit code %d, %v\n%s", code, err, tail(run.Said()))
 	}
@@ -67,7 +72,7 @@ func (b *Bench) Rotate(path string, more map[string]string) (Cost, error) {
 		return c, err
 	}
 	told, err := program.ReadReport(filepath.Join(folder, program.Report))
-	c.Preflight, c.Slowest = told.Preflight, told.Slowest
+	c.Preflight = told.Preflight
 	return c, err
 }
 
