@@ -7,6 +7,7 @@ import (
 	"html"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -16,7 +17,7 @@ const shortestForm = 6
 
 // forms returns the ways in which s may appear in text: itself, each of its
 // lines, base64 (both alphabets, at the three alignments it has inside a
-// longer text), hex, and its URL, JSON, HTML, XML, SQL and backslash escapes.
+// longer text), hex, and its URL, JSON, Go, HTML, XML, SQL and backslash escapes.
 func forms(s string) []string {
 	if s == "" {
 		return nil
@@ -70,7 +71,7 @@ func escapes(s string) []string {
 	markup := html.EscapeString(s)
 	user := url.UserPassword("", s).String() // ":escaped"
 	return []string{
-		strings.Trim(string(quoted), `"`), strings.Trim(plain, `"`),
+		unquoted(string(quoted)), unquoted(plain), unquoted(strconv.Quote(s)), unquoted(strconv.QuoteToASCII(s)),
 		url.QueryEscape(s), url.PathEscape(s), strings.TrimPrefix(user, ":"),
 		markup, strings.ReplaceAll(markup, "\x00", "\uFFFD"), // as html/template's functions do
 		strings.NewReplacer("\x00", "\uFFFD", "+", "&#43;").Replace(markup), // as its templates do
@@ -80,3 +81,6 @@ func escapes(s string) []string {
 		strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s),
 	}
 }
+
+// unquoted leaves out the quotes around.
+func unquoted(s string) string { return s[1 : len(s)-1] }

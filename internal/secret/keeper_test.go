@@ -32,8 +32,10 @@ var encodings = map[string]func(s string) string{
 	"URL query":     url.QueryEscape,
 	"URL path":      url.PathEscape,
 	"URL user":      func(s string) string { return strings.TrimPrefix(url.UserPassword("", s).String(), ":") },
-	"JSON":          func(s string) string { return strings.Trim(encoded(s, true), `"`) },
-	"JSON for HTML": func(s string) string { return strings.Trim(encoded(s, false), `"`) },
+	"JSON":          func(s string) string { return unquoted(encoded(s, true)) },
+	"JSON for HTML": func(s string) string { return unquoted(encoded(s, false)) },
+	"Go":            func(s string) string { return unquoted(fmt.Sprintf("%q", s)) },
+	"Go in ASCII":   func(s string) string { return unquoted(fmt.Sprintf("%+q", s)) },
 	"HTML":          html.EscapeString,
 	"HTML template": template.HTMLEscapeString,
 	"HTML by html/template": func(s string) string {
@@ -49,6 +51,8 @@ var encodings = map[string]func(s string) string{
 	"shell": func(s string) string { return strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) },
 }
 
+func unquoted(s string) string { return s[1 : len(s)-1] }
+
 func encoded(s string, plain bool) string {
 	var out bytes.Buffer
 	e := json.NewEncoder(&out)
@@ -58,7 +62,7 @@ func encoded(s string, plain bool) string {
 }
 
 func TestScrubFindsEveryEncoding(t *testing.T) {
-	for _, s := range []string{hidden, awkward, "x", "ünïcödé", "SCRAM-SHA-256$4096:c2FsdA==$c3RvcmVk:c2VydmVy"} {
+	for _, s := range []string{hidden, awkward, "x", "ünïcödé", `"quoted"`, "b\aell \x7f \u200bé\u2028", "SCRAM-SHA-256$4096:c2FsdA==$c3RvcmVk:c2VydmVy"} {
 		k := secret.NewKeeper(nil)
 		k.Keep(s)
 		for name, encode := range encodings {
