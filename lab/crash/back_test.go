@@ -17,11 +17,21 @@ type turn struct{ at }
 
 func (c turn) String() string { return c.at.String() + " of the way back" }
 
-// back kills the process at every request of the way back; one resume ends it.
+// away is a server that is gone from a moment of the way back on.
+type away struct {
+	turn
+	effect proxy.Effect
+}
+
+func (c away) String() string { return c.turn.String() + lasting(c.effect) }
+
+// back kills the process at every request of the way back, or takes a server away from
+// one on; one resume ends it.
 func (s *suite) back(t *testing.T) {
 	t.Parallel()
 	for _, m := range modes()[:2] { // an emergency has none
 		t.Run(m.name, func(t *testing.T) { s.killedBack(t, m) })
+		t.Run(m.name+", outage", func(t *testing.T) { s.unpluggedBack(t, m) })
 	}
 }
 
@@ -31,20 +41,37 @@ func (s *suite) killedBack(t *testing.T, m mode) {
 		all = append(all, turn{c})
 	}
 	f := spread(s, t, kind{m.name, true}, part(s, all, 5, func(turn) bool { return false }), func(b *Bench, c turn) outcome {
-		before, err := b.Look()
-		if err != nil {
-			return outcome{err: err}
-		}
-		refuse(b)
-		defer b.GitHub.ClearFaults()
-		b.Proxy.From = wayBack()
-		o := killed(b, c.at)
-		if b.Proxy.From = nil; o.err == nil {
-			o.err = returned(b, before)
-		}
-		return o
+		return refused(b, func() outcome { return killed(b, c.at) })
 	})
 	fmt.Fprintf(os.Stdout, "way back killed, %s: %s\n", m.name, f)
+}
+
+func (s *suite) unpluggedBack(t *testing.T, m mode) {
+	var all []away
+	for _, c := range telling(s.turned(t, m)) {
+		all = append(all, away{turn{c}, proxy.Reset}, away{turn{c}, proxy.Hole})
+	}
+	f := spread(s, t, kind{m.name, true}, part(s, all, 3, func(away) bool { return false }), func(b *Bench, c away) outcome {
+		return refused(b, func() outcome { return unplugged(b, outage{c.at, c.effect}) })
+	})
+	fmt.Fprintf(os.Stdout, "way back, outage, %s: %s\n", m.name, f)
+}
+
+// refused tries a rotation that GitHub refuses, of which only the way back counts, and
+// tells whether the former password is served in the end.
+func refused(b *Bench, try func() outcome) outcome {
+	before, err := b.Look()
+	if err != nil {
+		return outcome{err: err}
+	}
+	refuse(b)
+	defer b.GitHub.ClearFaults()
+	b.Proxy.From = wayBack()
+	o := try()
+	if b.Proxy.From = nil; o.err == nil {
+		o.err = returned(b, before)
+	}
+	return o
 }
 
 // undo kills the process at every request of a rollback that undoes a finished

@@ -131,18 +131,27 @@ func (s *suite) outage(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			var all []outage
-			known := map[string]bool{}
-			for _, c := range moments(m, s.undisturbed(t, m, false)) {
-				kind, _, _ := strings.Cut(c.name, " #")
-				if c.writes() || strings.Contains(c.name, "advisory") || strings.Contains(c.name, "clock_timestamp") || !known[kind] {
-					all = append(all, outage{c, proxy.Reset}, outage{c, proxy.Hole})
-				}
-				known[kind] = true
+			for _, c := range telling(moments(m, s.undisturbed(t, m, false))) {
+				all = append(all, outage{c, proxy.Reset}, outage{c, proxy.Hole})
 			}
 			f := spread(s, t, kind{m.name, false}, part(s, all, 3, func(outage) bool { return false }), unplugged)
 			fmt.Fprintf(os.Stdout, "outage, %s: %s\n", m.name, f)
 		})
 	}
+}
+
+// telling are the moments of the requests that write or ask for the lock, and of the
+// first of every other kind.
+func telling(all []at) (chosen []at) {
+	known := map[string]bool{}
+	for _, c := range all {
+		kind, _, _ := strings.Cut(c.name, " #")
+		if c.writes() || strings.Contains(c.name, "advisory") || strings.Contains(c.name, "clock_timestamp") || !known[kind] {
+			chosen = append(chosen, c)
+		}
+		known[kind] = true
+	}
+	return chosen
 }
 
 func unplugged(b *Bench, c outage) outcome {

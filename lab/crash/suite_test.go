@@ -63,6 +63,7 @@ func TestNothingIsLost(t *testing.T) {
 		t.Run("kill", s.kill)
 		t.Run("back", s.back)
 		t.Run("undo", s.undo)
+		t.Run("supersede", s.supersede)
 		t.Run("term", s.term)
 		t.Run("cut", s.cut)
 		t.Run("race", s.race)
