@@ -90,6 +90,7 @@ func (p *program) run(ctx context.Context, arguments []string) (rotation.Result,
 		return rotation.Result{Status: rotation.StatusRefused, Began: began, Elapsed: time.Since(began), FailedStep: "inputs", Err: err}, p.meta()
 	}
 	result := p.perform(ctx, wired.rotation)
+	result.Began, result.Elapsed = began, time.Since(began) // the search for the workloads included
 	result.Warnings = append(result.Warnings, p.config.Notes...)
 	return result, p.meta()
 }

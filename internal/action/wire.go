@@ -3,7 +3,6 @@ package action
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -207,17 +206,13 @@ func (p *program) discover(ctx context.Context, t *targets, r *rotation.Rotation
 	for _, target := range t.copies {
 		d.Secrets = append(d.Secrets, target.Name())
 	}
-	var unplaced error
 	if r.Discovered && c.PostgresPod == "" {
-		d.DatabaseAddress, unplaced = serverAddress(ctx, t.database)
+		d.DatabaseAddress = func(ctx context.Context) (string, error) { return serverAddress(ctx, t.database) }
 	}
 	found, err := t.cluster.Workloads(ctx, d, kube.Options{
 		RolloutTimeout: c.RolloutTimeout, LogLines: c.LogLines, PrintLogs: c.PrintLogs, HealthCommand: c.Health, Unhealthy: unhealthy(c.Mode),
 	})
-	r.Undiscovered = errors.Join(err, unplaced)
-	if unplaced != nil {
-		return // any of them may be the database
-	}
+	r.Undiscovered = err
 	for _, w := range found {
 		r.Workloads = append(r.Workloads, w)
 	}

@@ -94,7 +94,9 @@ func TestHealthCountsByOwner(t *testing.T) {
 		}
 		unready, leaving := living("alfred", "core-x-1", "10.1.0.2"), living("alfred", "core-x-1", "10.1.0.3")
 		unready.Status.Conditions, leaving.DeletionTimestamp = nil, new(metav1.Now())
-		reply(w, 200, corev1.PodList{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}, Items: append(crowd()[:2], unready, leaving, crowd()[3])})
+		done := living("alfred", "import-x", "10.1.0.8")
+		done.OwnerReferences = []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "import", Controller: new(true)}}
+		reply(w, 200, corev1.PodList{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}, Items: append(crowd()[:2], unready, leaving, crowd()[3], done)})
 	})
 	h, err := c.Health("tier=backend")
 	if err != nil {

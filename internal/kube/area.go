@@ -15,15 +15,17 @@ import (
 
 // area is what a discovery looks at in one namespace.
 type area struct {
-	cluster *Cluster // in that namespace
-	foreign bool     // it is not the one of the served Secret
-	secrets []string
-	mapping Mapping // of their keys
-	kinds   []*kind
-	list    bool // wanted is all that there is to find
-	wanted  []listed
-	pod     string     // the database's; empty: it is not here
-	address netip.Addr // the database's; zero: nobody is looked for by it
+	cluster  *Cluster // in that namespace
+	foreign  bool     // it is not the one of the served Secret
+	secrets  []string
+	mapping  Mapping // of their keys
+	kinds    []*kind
+	list     bool // wanted is all that there is to find
+	wanted   []listed
+	pod      string // the database's; empty: it is not here
+	unplaced bool   // it is not known
+	locate   func() (netip.Addr, error)
+	address  netip.Addr // the database's, which the survey has asked for; zero: nobody is looked for by it
 }
 
 // idle tells that there is nothing to find here.
@@ -49,7 +51,7 @@ func (a *area) workloads(ctx context.Context, o Options) ([]*Workload, error) {
 		func() (err error) { named, err = a.databasePod(ctx); return },
 		func() error { return a.watchable(ctx, o) },
 	)
-	if named.servers == nil || pods.servers == nil && a.placed() {
+	if named.servers == nil || pods.servers == nil && (a.unplaced || a.placed()) {
 		return nil, err
 	}
 	found, missing := a.choose(all, pods.ways)

@@ -18,11 +18,16 @@ type census struct {
 
 // survey looks at the pods that are there. A loopback address is what a tunnel shows.
 func (a *area) survey(ctx context.Context) (census, error) {
+	var err error
+	if a.address, err = a.locate(); err != nil {
+		a.unplaced = true
+		return census{}, err
+	}
 	found := census{ways: map[string][]string{}, servers: map[string]bool{}, shared: a.address.IsLoopback()}
 	if a.list {
 		return found, nil
 	}
-	err := a.cluster.pods(a.cluster.namespace).each(ctx, metav1.ListOptions{}, func(o *corev1.Pod) {
+	err = a.cluster.pods(a.cluster.namespace).each(ctx, metav1.ListOptions{}, func(o *corev1.Pod) {
 		p, owner := ofPod(o)
 		if p.ended { // its address may be another pod's by now
 			return

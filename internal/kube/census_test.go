@@ -99,7 +99,7 @@ func TestTheDatabaseIsToldByItsAddress(t *testing.T) {
 		{"the node's", "10.0.0.4", []corev1.Pod{both[0], onNode}, 5432, nil, []string{"statefulset/db"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			found, err := answering(t, shop(t, test.port, test.pods)).Workloads(t.Context(), Discovery{Secrets: []string{servedName}, DatabaseAddress: test.address}, options(nil))
+			found, err := answering(t, shop(t, test.port, test.pods)).Workloads(t.Context(), Discovery{Secrets: []string{servedName}, DatabaseAddress: says(test.address)}, options(nil))
 			if err != nil || !slices.Equal(stringsOf(found), []string{"deployment/core", "statefulset/db"}) {
 				t.Fatalf("found %q, %v", stringsOf(found), err)
 			}
@@ -140,11 +140,25 @@ func TestNoneIsRestartedWhereAnyMayBeTheDatabase(t *testing.T) {
 				return
 			}
 			all(w, r)
-		}).Workloads(t.Context(), Discovery{Secrets: []string{servedName}, DatabaseAddress: address}, options(nil))
+		}).Workloads(t.Context(), Discovery{Secrets: []string{servedName}, DatabaseAddress: says(address)}, options(nil))
 		wantFailure(t, err, refused, "list pods")
 		if !slices.Equal(stringsOf(found), want) {
 			t.Errorf("%q: found %q, want %q", address, stringsOf(found), want)
 		}
+	}
+}
+
+// TestNoneIsRestartedWhereTheDatabaseDoesNotSayWhereItIs, in any of the namespaces; it is asked once.
+func TestNoneIsRestartedWhereTheDatabaseDoesNotSayWhereItIs(t *testing.T) {
+	asked := 0
+	away := func(context.Context) (string, error) {
+		asked++
+		return "", fail(unavailable, "", "connect: it is away")
+	}
+	found, err := answering(t, shop(t, 5432, nil)).Workloads(t.Context(), Discovery{Secrets: []string{servedName, "elsewhere/copy"}, DatabaseAddress: away}, options(nil))
+	wantFailure(t, err, unavailable, "connect: it is away")
+	if len(found) > 0 || asked != 1 {
+		t.Errorf("asked %d times, found %q", asked, stringsOf(found))
 	}
 }
 
@@ -182,7 +196,7 @@ func TestWorkloadsKnowsTheDatabaseByItsPod(t *testing.T) {
 	pretend(t, c, "statefulset/db", `{"phase":"Running","podIP":"10.99.0.1","podIPs":[{"ip":"10.99.0.1"},{"ip":"fd99::1"}]}`)
 	pretend(t, c, "deployment/core", `{"phase":"Failed","podIP":"10.99.0.1","podIPs":[{"ip":"10.99.0.1"}]}`)
 	for _, address := range []string{"10.99.0.1", "fd99::1"} {
-		found, err := c.Workloads(t.Context(), Discovery{Secrets: []string{servedName}, DatabaseAddress: address}, options(nil))
+		found, err := c.Workloads(t.Context(), Discovery{Secrets: []string{servedName}, DatabaseAddress: says(address)}, options(nil))
 		if err != nil || !slices.Equal(stringsOf(found), []string{"deployment/core", "statefulset/db"}) {
 			t.Fatalf("found %q, %v", stringsOf(found), err)
 		}
@@ -211,4 +225,9 @@ func pretend(t *testing.T, c *Cluster, owner, status string) {
 	if err := request.Body([]byte(`{"status":` + status + `}`)).Do(t.Context()).Error(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// says is where the database says that it is.
+func says(address string) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) { return address, nil }
 }

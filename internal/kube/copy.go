@@ -68,13 +68,14 @@ func (c *Copy) same(mine, served secret.Credential) error {
 // need not be) and was not the same text as the served Secret's key of that
 // name, the same in the usual spelling.
 //
-// Class conflict: somebody else keeps writing it.
+// Where the API server is away for a moment it tries again, a few times. Class
+// conflict: somebody else keeps writing it.
 func (c *Copy) Set(ctx context.Context, cred secret.Credential, held func(context.Context) error) error {
 	base, err := c.base(ctx, cred)
 	if err != nil {
 		return err
 	}
-	for range collisions {
+	for try := 1; ; try++ {
 		wanted, err := c.wanted(base, cred)
 		if err != nil || wanted.in(base) {
 			return err
@@ -82,14 +83,34 @@ func (c *Copy) Set(ctx context.Context, cred secret.Credential, held func(contex
 		if err := held(ctx); err != nil {
 			return err
 		}
-		if _, err = c.write(ctx, base, wanted); classOf(err) != conflict {
+		_, err = c.write(ctx, base, wanted)
+		switch class := classOf(err); {
+		case err == nil, class != conflict && class != unavailable:
+			return err
+		case class == conflict && try == collisions:
+			return fail(conflict, "", "write %s: somebody else keeps writing it", c)
+		case class == unavailable && (try == hiccups || !pause(ctx, hiccup)):
 			return err
 		}
-		if base, err = c.get(ctx); err != nil {
+		if base, err = c.look(ctx); err != nil {
 			return err
 		}
 	}
-	return fail(conflict, "", "write %s: somebody else keeps writing it", c)
+}
+
+const (
+	hiccup  = 500 * time.Millisecond // that the API server is given to come back
+	hiccups = 3                      // calls that may meet one
+)
+
+// look reads the Secret, again where the API server is away for a moment.
+func (c *Copy) look(ctx context.Context) (*corev1.Secret, error) {
+	for try := 1; ; try++ {
+		o, err := c.get(ctx)
+		if err == nil || classOf(err) != unavailable || try == hiccups || !pause(ctx, hiccup) {
+			return o, err
+		}
+	}
 }
 
 // base is the Secret as Plan has seen it, which saves a read, or as it is: what was
@@ -101,7 +122,7 @@ func (c *Copy) base(ctx context.Context, cred secret.Credential) (*corev1.Secret
 			return o, nil
 		}
 	}
-	return c.get(ctx)
+	return c.look(ctx)
 }
 
 // wanted is what has to be in o's keys for cred.
@@ -123,7 +144,7 @@ func (c *Copy) wanted(o *corev1.Secret, cred secret.Credential) (content, error)
 // Verify proves that the Secret holds cred and returns what Updated does. Class
 // unhealthy: it does not.
 func (c *Copy) Verify(ctx context.Context, cred secret.Credential) (updatedAt time.Time, err error) {
-	o, err := c.get(ctx)
+	o, err := c.look(ctx)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -140,7 +161,7 @@ func (c *Copy) Verify(ctx context.Context, cred secret.Credential) (updatedAt ti
 // Updated returns when the mapped keys were last written, by whomever, as far
 // as the API server notes it: in whole seconds. Zero: there is no such Secret.
 func (c *Copy) Updated(ctx context.Context) (time.Time, error) {
-	o, err := c.get(ctx)
+	o, err := c.look(ctx)
 	if classOf(err) == missing {
 		return time.Time{}, nil
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"slices"
 	"strings"
@@ -39,6 +41,44 @@ func copied(t *testing.T, o *corev1.Secret) (served *Served, c *Copy, there *Clu
 		t.Fatal(err)
 	}
 	return served, copies[0], there
+}
+
+// TestCopyIsWrittenWhereTheServerIsAwayForAMoment, whether it has done what it was asked
+// for or not.
+func TestCopyIsWrittenWhereTheServerIsAwayForAMoment(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		away        int
+		done        bool
+		left, class string
+	}{
+		{"once, before it writes", 1, false, "brand-new-password", ""},
+		{"once, after it has written", 1, true, "brand-new-password", ""},
+		{"for longer", 99, false, "former-password", unavailable},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			api, writes := newSecretsAPI(), 0
+			c, next := api.planned(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.Method != http.MethodPatch || r.URL.Query().Has("dryRun") {
+					api.serve(w, r)
+					return
+				}
+				if writes++; writes > test.away {
+					api.serve(w, r)
+					return
+				}
+				if test.done {
+					api.serve(httptest.NewRecorder(), r)
+				}
+				reply(w, http.StatusServiceUnavailable, metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Code: http.StatusServiceUnavailable})
+			})
+			err := c.Set(t.Context(), next, stillHeld)
+			if (err != nil) != (test.class != "") || err != nil && classOf(err) != test.class || api.holds() != test.left || writes > hiccups {
+				t.Errorf("%d writes, holds %q, %v", writes, api.holds(), err)
+			}
+		})
+	}
 }
 
 func TestCopiesRefusesLines(t *testing.T) {

@@ -112,20 +112,29 @@ func (s *secretsAPI) serve(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, o)
 }
 
-// TestACopyIsWrittenInOneRequest counts what a copy costs: it is written between
-// ALTER ROLE and the restart, when logins with the former password are refused.
-func TestACopyIsWrittenInOneRequest(t *testing.T) {
-	object := func(name string) *corev1.Secret {
-		return &corev1.Secret{TypeMeta: metav1.TypeMeta{Kind: "Secret", APIVersion: "v1"}, ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "alfred", UID: types.UID(name), ResourceVersion: "1"},
+const secretsPath = "/api/v1/namespaces/alfred/secrets/"
+
+// newSecretsAPI serves the Secrets "served" and "copy".
+func newSecretsAPI() *secretsAPI {
+	s := &secretsAPI{objects: map[string]*corev1.Secret{}}
+	for _, name := range []string{"served", "copy"} {
+		s.objects[secretsPath+name] = &corev1.Secret{TypeMeta: metav1.TypeMeta{Kind: "Secret", APIVersion: "v1"}, ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "alfred", UID: types.UID(name), ResourceVersion: "1"},
 			Data: map[string][]byte{"username": []byte("alfred_user"), "password": []byte("former-password")}}
 	}
-	const path = "/api/v1/namespaces/alfred/secrets/"
-	api := &secretsAPI{objects: map[string]*corev1.Secret{path + "served": object("served"), path + "copy": object("copy")}}
+	return s
+}
+
+// holds is the password of the copy.
+func (s *secretsAPI) holds() string { return string(s.objects[secretsPath+"copy"].Data["password"]) }
+
+// planned is the copy behind answer, after its plan.
+func (s *secretsAPI) planned(t *testing.T, answer http.HandlerFunc) (*Copy, secret.Credential) {
+	t.Helper()
 	m, err := ParseMapping(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	copies, err := answering(t, api.serve).Served("served", m, Refuse).Copies([]string{"copy"})
+	copies, err := answering(t, answer).Served("served", m, Refuse).Copies([]string{"copy"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,15 +142,23 @@ func TestACopyIsWrittenInOneRequest(t *testing.T) {
 	if _, _, err := copies[0].Plan(t.Context(), next); err != nil {
 		t.Fatal(err)
 	}
-	api.asked = nil
-	if err := copies[0].Set(t.Context(), next, stillHeld); err != nil {
+	s.asked = nil
+	return copies[0], next
+}
+
+// TestACopyIsWrittenInOneRequest counts what a copy costs: it is written between
+// ALTER ROLE and the restart, when logins with the former password are refused.
+func TestACopyIsWrittenInOneRequest(t *testing.T) {
+	api := newSecretsAPI()
+	c, next := api.planned(t, api.serve)
+	if err := c.Set(t.Context(), next, stillHeld); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(api.asked, []string{http.MethodPatch}) || string(api.objects[path+"copy"].Data["password"]) != "brand-new-password" {
-		t.Errorf("asked %q, holds %q", api.asked, api.objects[path+"copy"].Data["password"])
+	if !slices.Equal(api.asked, []string{http.MethodPatch}) || api.holds() != "brand-new-password" {
+		t.Errorf("asked %q, holds %q", api.asked, api.holds())
 	}
 	api.asked = nil
-	if err := copies[0].Set(t.Context(), next, stillHeld); err != nil || !slices.Equal(api.asked, []string{http.MethodGet}) {
+	if err := c.Set(t.Context(), next, stillHeld); err != nil || !slices.Equal(api.asked, []string{http.MethodGet}) {
 		t.Errorf("again: asked %q, %v", api.asked, err)
 	}
 }

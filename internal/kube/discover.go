@@ -21,10 +21,10 @@ type Discovery struct {
 	// read one of Secrets.
 	Listed []string
 	// DatabasePod, "[namespace/]name[:port]", and DatabaseAddress, an IP address,
-	// tell which workload is the server itself; either may be empty. What is listed
-	// is restarted, whatever its pods' addresses are.
+	// tell which workload is the server itself; either may be empty, or nil. What is
+	// listed is restarted, whatever its pods' addresses are.
 	DatabasePod     string
-	DatabaseAddress string
+	DatabaseAddress func(context.Context) (string, error)
 }
 
 // Workloads finds the workloads and asks whether they may be watched, restarted
@@ -37,13 +37,25 @@ func (c *Cluster) Workloads(ctx context.Context, d Discovery, o Options) ([]*Wor
 	if err != nil {
 		return nil, err
 	}
+	locate := sync.OnceValues(func() (netip.Addr, error) { return d.located(ctx) })
 	found := make([][]*Workload, len(areas))
 	var calls []func() error
 	for i, a := range areas {
+		a.locate = locate
 		calls = append(calls, func() (err error) { found[i], err = a.workloads(ctx, o); return err })
 	}
 	err = atOnce(calls...)
 	return slices.Concat(found...), err
+}
+
+// located is the address of the database; zero: it is not to be looked for by one.
+func (d Discovery) located(ctx context.Context) (netip.Addr, error) {
+	if d.DatabaseAddress == nil || len(d.Listed) > 0 {
+		return netip.Addr{}, nil
+	}
+	text, err := d.DatabaseAddress(ctx)
+	address, _ := netip.ParseAddr(text) // a local socket has none
+	return address.Unmap(), err
 }
 
 // CheckList refuses a list of workloads that cannot be read. It asks the cluster nothing.
@@ -55,16 +67,13 @@ func (c *Cluster) CheckList(lines []string) error {
 // areas sorts a discovery by namespaces, in the order in which they are named.
 func (c *Cluster) areas(d Discovery) ([]*area, error) {
 	var all []*area
-	address, list := netip.Addr{}, len(d.Listed) > 0
-	if !list {
-		address, _ = netip.ParseAddr(d.DatabaseAddress) // a local socket has none
-	}
+	list := len(d.Listed) > 0
 	at := func(namespace string) *area {
 		if i := slices.IndexFunc(all, func(a *area) bool { return a.cluster.namespace == namespace }); i >= 0 {
 			return all[i]
 		}
 		in := c.in(namespace)
-		all = append(all, &area{cluster: in, foreign: namespace != c.namespace, mapping: d.Mapping, kinds: in.kinds(), list: list, address: address.Unmap()})
+		all = append(all, &area{cluster: in, foreign: namespace != c.namespace, mapping: d.Mapping, kinds: in.kinds(), list: list})
 		return all[len(all)-1]
 	}
 	for _, text := range d.Secrets {

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,12 +30,13 @@ func (c *Cluster) Health(selector string) (*Health, error) {
 func (h *Health) String() string { return `pods "` + h.selector + `"` }
 
 // Ready counts the pods and those of them that are ready, by what restarts them,
-// "kind/name"; pods that are about to go or have ended count for nothing.
+// "kind/name"; pods that are about to go or have ended count for nothing, nor do those
+// of a Job, which end by themselves.
 func (h *Health) Ready(ctx context.Context) (map[string]secret.Readiness, error) {
 	counted := map[string]secret.Readiness{}
 	err := h.cluster.pods(h.cluster.namespace).each(ctx, metav1.ListOptions{LabelSelector: h.selector}, func(o *corev1.Pod) {
 		p, owner := ofPod(o)
-		if p.ended || p.terminating {
+		if p.ended || p.terminating || strings.HasPrefix(owner, "job/") {
 			return
 		}
 		n := counted[owner]

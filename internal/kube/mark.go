@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -15,13 +16,14 @@ type reading func(context.Context) (r rollout, exists bool, err error)
 
 // insist marks the workload, again and again while the API server is away for a
 // moment or others write the workload: the same mark twice is one restart. It
-// begins with what the watch shows, which costs no request and may be too old.
+// begins with what the watch shows, which costs no request and may be too old. What
+// sure says is not asked for again.
 func (w *Workload) insist(ctx context.Context, mark string, changed <-chan struct{}, sure func(context.Context) error) (rollout, error) {
 	pause := wait.Backoff{Duration: 300 * time.Millisecond, Factor: 2, Steps: 5}
 	read := func(ctx context.Context) (rollout, bool, error) { return w.watched(ctx, changed) }
 	for ; ; read = w.find {
 		r, err := w.compareAndMark(ctx, mark, read, sure)
-		if err == nil || classOf(err) != unavailable || pause.Steps == 0 {
+		if err == nil || !passes(err) || pause.Steps == 0 {
 			return r, err
 		}
 		select {
@@ -30,6 +32,12 @@ func (w *Workload) insist(ctx context.Context, mark string, changed <-chan struc
 		case <-time.After(pause.Step()):
 		}
 	}
+}
+
+// passes tells a failure of this package that may not come again.
+func passes(err error) bool {
+	var f *failure
+	return errors.As(err, &f) && f.class == unavailable
 }
 
 // watched reads the workload from the watch, when all of its kind are listed.

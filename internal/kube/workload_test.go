@@ -409,7 +409,7 @@ func TestWorkloadsLeavesDatabaseAlone(t *testing.T) {
 	}
 
 	// Pods on the node's network share its address: none of them is the database by that.
-	shared := settledWorkloads(t, c, Discovery{DatabaseAddress: before.Status.PodIP}, options(nil))
+	shared := settledWorkloads(t, c, Discovery{DatabaseAddress: says(before.Status.PodIP)}, options(nil))
 	for _, w := range shared {
 		if w.aside != nil {
 			t.Errorf("%s is taken for the database by the node's address", w)

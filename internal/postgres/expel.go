@@ -75,7 +75,9 @@ func (w *waiting) look(ctx context.Context, name string, ended map[int32]bool) (
 	}
 	told, err := w.s.end(ctx, name)
 	for _, t := range told {
-		ended[t.PID] = ended[t.PID] || t.Sent
+		if t.Sent {
+			ended[t.PID] = true
+		}
 	}
 	return left+len(told) > 0, err
 }

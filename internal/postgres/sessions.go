@@ -103,7 +103,9 @@ func (s *session) terminate(ctx context.Context, roles []string, change time.Tim
 			return len(ended), err
 		}
 		for _, t := range told {
-			ended[t.PID] = ended[t.PID] || t.Sent
+			if t.Sent {
+				ended[t.PID] = true
+			}
 		}
 		if time.Now().After(deadline) {
 			return len(ended), unknown("end the former sessions", fmt.Errorf("%d left after %s", len(told), endTimeout))

@@ -29,6 +29,7 @@ func cases() map[string]rotation.Result {
 		"rotated":              rotatedCase(),
 		"rotated-unhealthy":    rotatedUnhealthyCase(),
 		"unchanged":            unchangedCase(),
+		"rotated-relocked":     relockedCase(),
 		"planned":              plannedCase(),
 		"planned-resume":       plannedResumeCase(),
 		"rolled-back":          rolledBackCase(),
@@ -114,8 +115,17 @@ func unchangedCase() rotation.Result {
 	return rotation.Result{
 		Status: rotation.StatusUnchanged, RotationID: "20260217-m2xa", Username: "alfred_user", RotatedAt: began.Add(-312 * time.Hour), Began: began,
 		Elapsed: 64 * time.Millisecond, Reason: reason,
-		Steps: []rotation.StepResult{done("lock", 38, `role "alfred_user"`), broke("look", 21, errors.New(reason))},
+		Steps: []rotation.StepResult{done("lock", 38, `role "alfred_user"`), done("look", 21, reason)},
 	}
+}
+
+// relockedCase lost the lock right after ALTER ROLE and went on after it had it again.
+func relockedCase() rotation.Result {
+	res := rotatedCase()
+	err := &trouble{"lost", `change the password of role "alfred_user": connection reset by peer`, ""}
+	res.Steps = append(append(prepared(), broke("database", 1204, err)), res.Steps...)
+	res.Warnings = append(res.Warnings, "the database session that held the lock was lost: "+err.Error())
+	return res
 }
 
 func planLines() []rotation.Line {

@@ -104,14 +104,13 @@ func (b builder) steps() section {
 	return s
 }
 
-// step shows one step. Where no step of the run failed, an error of a step is
-// the reason for which there was nothing to do.
+// step shows one step.
 func (b builder) step(s rotation.StepResult) row {
 	return row{b.cell(label, s.Name), b.ended(s), b.cell(number, span(s.Elapsed)), b.cell(prose, b.came(s))}
 }
 
 func (b builder) ended(s rotation.StepResult) cell {
-	if s.Err != nil && b.FailedStep != "" {
+	if s.Err != nil {
 		return cell{Text: "failed", Kind: bad}
 	}
 	return cell{Text: "done", Kind: good}

@@ -151,6 +151,10 @@ func TestRoleThatCannotBeRetiredFailsNothing(t *testing.T) {
 			if res.FormerRole != role || len(res.Warnings) != 1 || res.FailedStep != "" {
 				t.Errorf("%v: %q is left, warnings %q", f, res.FormerRole, res.Warnings)
 			}
+			w.script["2 Retirement.Retire 1"] = f
+			if res, _ = w.run(resume); res.Status != rotation.StatusUnchanged || res.FailedStep != "" {
+				t.Errorf("%v: the next run ended %q, failed step %q", f, res.Status, res.FailedStep)
+			}
 			res, _ = w.run(resume)
 			if w.accepts != "" || res.Retired != role {
 				t.Errorf("%v: the next run has retired %q", f, res.Retired)

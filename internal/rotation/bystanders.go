@@ -83,6 +83,14 @@ func (r *run) tolerate(w way, err error) error {
 	return nil
 }
 
+// borne is what came of a wait that must not hold up such a way either.
+func (r *run) borne(w way, err error, well string) (string, error) {
+	if err != nil && w.lenient {
+		well = "not so, and gone on with"
+	}
+	return well, r.tolerate(w, err)
+}
+
 // over is why a wait has ended before its time.
 func over(ctx context.Context, doing string, found error) error {
 	if context.Cause(ctx) == errForwardOver {

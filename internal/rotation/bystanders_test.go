@@ -249,6 +249,9 @@ func TestAStandbyThatDoesNotCatchUpTakesThePasswordBack(t *testing.T) {
 			t.Errorf("failed step %q, mark %q", res.FailedStep, w.sets[inPod].mark)
 		}
 		warned(t, res, "standby two at 10.0.0.2") // the way back waits for it, and goes on
+		if step, ok := stepOf(res, "back: standbys"); !ok || strings.Contains(step.Detail, "none lags behind") {
+			t.Errorf("the way back says %q", step.Detail)
+		}
 	})
 }
 
@@ -339,6 +342,16 @@ func TestResumedRotationKnowsWhatWasReady(t *testing.T) {
 		expect(t, res, rotation.StatusRolledBack, 1)
 		warned(t, res, "deployment/bystander has 1 of 2 pods ready, had 2") // the way back goes on all the same
 		w.settled(t, birth)
+	})
+}
+
+func TestEmergencyOverAnOpenRotationKnowsWhatWasReady(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.script["1 Served.Set 2"] = crashAfter
+		w.run(rotate, withBystander(func() int { return 2 }))
+		res, _ := w.run(emergency, withBystander(func() int { return 1 }))
+		expect(t, res, rotation.StatusUnfinished, 3)
+		says(t, res.Err, "deployment/bystander has 1 of 2 pods ready, had 2")
 	})
 }
 
@@ -443,7 +456,7 @@ func TestEmergencyNamesWhoKeepsTheFormerRole(t *testing.T) {
 		w.hooks["1 Sessions.Opened 1"] = w.changes(func() { w.clients = append(w.clients, session{role, "nightly", "192.0.2.9", time.Now()}) })
 		res, _ := w.run(emergency)
 		expect(t, res, rotation.StatusRotated, 0)
-		if len(res.Laggards) != 1 || res.Laggards[0].Role != role || res.Laggards[0].Application != "nightly" {
+		if len(res.Laggards) != 1 || res.Laggards[0].Role != role || res.Laggards[0].Application != "nightly" || res.Laggards[0].Left != 0 { // the role is closed
 			t.Errorf("%+v", res.Laggards)
 		}
 	})

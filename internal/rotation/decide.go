@@ -162,6 +162,7 @@ func (r *run) decide(ctx context.Context) (string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.intact, r.result.Copies, r.result.Workloads = names(r.copies()), nil, nil
+	r.result.Laggards, r.result.Refusals, r.result.RefusedWindow = nil, nil, 0
 	return fmt.Sprintf("rotation %s is written down", next.ID), nil
 }
 
@@ -236,6 +237,9 @@ func (r *run) record() Record {
 	}
 	if r.alternates() || last.Twin == r.roles.twin || r.served.Credential.User == r.roles.twin {
 		rec.Twin = r.roles.twin
+	}
+	if rec.Ready == nil && r.state.Phase != Idle { // while a rotation is open nobody looks anew
+		rec.Ready = last.Ready
 	}
 	if r.state.Phase != Idle && r.switches() {
 		rec.Former = r.roles.other(r.target()) // the open rotation may have given it a password

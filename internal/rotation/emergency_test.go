@@ -316,6 +316,24 @@ func TestWriteOfAnotherDuringTheRestartIsWrittenOver(t *testing.T) {
 	})
 }
 
+// forgetful answers with what it knew before: GitHub reads from replicas.
+type forgetful struct{ rotation.Copy }
+
+func (c forgetful) Updated(ctx context.Context) (time.Time, error) {
+	at, err := c.Copy.Updated(ctx)
+	return at.Add(-time.Hour), err
+}
+
+func TestStoreThatAnswersWithWhatItKnewBeforeIsNotOverwritten(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		res, _ := w.run(rotate, func(r *rotation.Rotation) { r.RemoteCopies = []rotation.Copy{forgetful{r.RemoteCopies[0]}} })
+		expect(t, res, rotation.StatusRotated, 0)
+		if len(res.Warnings) > 0 || slices.Contains(w.calls, "1 "+remote+".Set 2") {
+			t.Errorf("warnings %q, calls %q", res.Warnings, w.calls)
+		}
+	})
+}
+
 // The write of a stopped run arrives between this run's own and its proof.
 func TestLateWriteIsNotTakenForOnesOwn(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

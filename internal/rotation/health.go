@@ -21,8 +21,7 @@ func (r *run) healthy(w way) task {
 		return skip
 	}
 	return r.step("health", func(ctx context.Context) (string, error) {
-		err := r.tolerate(w, r.awaitReady(ctx, w))
-		return fmt.Sprintf("%s are as ready as before", r.Health), err
+		return r.borne(w, r.awaitReady(ctx, w), fmt.Sprintf("%s are as ready as before", r.Health))
 	})
 }
 

@@ -12,6 +12,7 @@ const (
 	again          = 2 * time.Second  // and from each that was before it in the queue
 	takeovers      = 30               // how often it does
 	looksForHolder = 10               // how often the journal is asked who holds the lock
+	returning      = 15 * time.Second // that a database is given to come back, in which this run has held the lock
 )
 
 // note is what the journal said before the lock was awaited: what has ended
@@ -45,7 +46,7 @@ func (r *run) lock(ctx context.Context) (string, error) {
 	if base == "" {
 		return "", r.nobody()
 	}
-	switch err = r.acquire(ctx, base); {
+	switch err = r.regain(ctx, base); {
 	case err == nil:
 		return fmt.Sprintf("role %q", base), nil
 	case ClassOf(err) == Busy:
@@ -58,6 +59,22 @@ func (r *run) lock(ctx context.Context) (string, error) {
 func (r *run) nobody() error {
 	return &failure{class: Missing, text: fmt.Sprintf("read %s: it holds no user name", r.Served),
 		hint: "put the user name of the role into it, or set `postgres-role`"}
+}
+
+// regain takes the lock, and waits for a database that has gone with it: one that is
+// started again, or fails over, comes back, and an open rotation goes on.
+func (r *run) regain(ctx context.Context, base string) error {
+	for deadline := r.Now().Add(returning); ; {
+		err := r.acquire(ctx, base)
+		if err == nil || r.claimed == 0 || ClassOf(err) != Unavailable || !r.Now().Before(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(betweenLooks):
+		}
+	}
 }
 
 // acquire takes the lock. An emergency ends the session of a run that holds it, and

@@ -77,7 +77,8 @@ func (r *run) mend(ctx context.Context) error {
 // more where somebody else has overwritten it meanwhile.
 func (r *run) still(ctx context.Context, target Copy, w way) error {
 	at, err := target.Updated(ctx)
-	if err != nil || at.Equal(r.updated(target)) {
+	own := r.updated(target)
+	if err != nil || at.Equal(own) || !at.IsZero() && at.Before(own) { // a store may answer with what it knew before
 		return err
 	}
 	r.warn(fmt.Sprintf("%s was overwritten by somebody else meanwhile, and written again", target))

@@ -81,6 +81,33 @@ func TestLostLockIsResumedThreeTimes(t *testing.T) {
 	}
 }
 
+// A database that is started again ends the session that holds the lock, and answers
+// nobody for a while.
+func TestDatabaseThatIsStartedAgainIsWaitedFor(t *testing.T) {
+	for silent, want := range map[int]rotation.Status{10: rotation.StatusRotated, 20: rotation.StatusUnfinished} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.script["1 Database.Set 1"] = cutBefore
+			for n := range silent {
+				w.script[fmt.Sprintf("1 Lock.Acquire %d", n+2)] = failBefore
+			}
+			res, _ := w.run(rotate)
+			expect(t, res, want, map[rotation.Status]int{rotation.StatusRotated: 0, rotation.StatusUnfinished: 3}[want])
+		})
+	}
+}
+
+// Who has not begun does not wait.
+func TestDatabaseThatIsAwayAtTheStartIsNotWaitedFor(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.script["1 Lock.Acquire 1"] = failBefore
+		began := time.Now()
+		w.run(rotate)
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
 func TestLostAnswerOfAlterStillMeasuresTheWindow(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.rollout = time.Minute

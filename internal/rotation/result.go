@@ -159,7 +159,7 @@ func (r *run) endAs(err error) {
 	default:
 		res.Status, res.Err = r.stoppedAs(err), errors.Join(r.because, err)
 	}
-	if res.Status == StatusRotated {
+	if res.Status == StatusRotated || res.Err == nil && r.because == nil { // what it was is warned of
 		res.FailedStep = ""
 	}
 }

@@ -123,8 +123,21 @@ func (r *run) revokeRole(ctx context.Context, role string) (string, error) {
 		within(stubborn, func(ctx context.Context) (err error) { ended, err = r.Lockout.Expel(ctx, role); return err }),
 		func(ctx context.Context) error { return r.shutOut(ctx, role) },
 	)
-	r.closed = err == nil
+	if r.closed = err == nil; r.closed {
+		r.dismiss(role)
+	}
 	return fmt.Sprintf("role %q is closed, %s ended", role, plural(ended, "session was", "sessions were")), err
+}
+
+// dismiss notes that no session of the role goes on.
+func (r *run) dismiss(role string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.result.Laggards {
+		if r.result.Laggards[i].Role == role {
+			r.result.Laggards[i].Left = 0
+		}
+	}
 }
 
 // unproven is the served role where nothing but the journal says that role takes turns

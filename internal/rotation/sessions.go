@@ -119,9 +119,6 @@ func (r *run) warnOfHidden(opened []secret.Sessions) {
 
 // reportLaggards tells where the clients with former sessions are.
 func (r *run) reportLaggards(ctx context.Context, former, left []secret.Sessions) {
-	if len(former) == 0 {
-		return
-	}
 	found, searched, err := r.origins(ctx, addressesOf(former, func(s secret.Sessions) string { return s.Address }))
 	if err != nil {
 		r.warn(fmt.Sprintf("which pods the sessions from before the change are of is not known: %v", err))

@@ -21,8 +21,7 @@ func (r *run) replayed(w way) task {
 		return skip
 	}
 	return r.step("standbys", func(ctx context.Context) (string, error) {
-		err := r.tolerate(w, r.awaitReplay(ctx, w.credential))
-		return "none lags behind", err
+		return r.borne(w, r.awaitReplay(ctx, w.credential), "none lags behind")
 	})
 }
 
