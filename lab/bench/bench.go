@@ -59,12 +59,12 @@ func Measure(ctx context.Context, lab labtest.Lab, way Way) (Cost, error) {
 	defer counted.Close()
 	before := children()
 	cost, err := way.Rotate(ctx, over)
+	seen := end()
 	if err != nil {
 		return Cost{}, fmt.Errorf("rotate %s: %w", way.Name, err)
 	}
 	cost.Processor, cost.Bytes = children()-before, counted.Bytes()
-	seen := end()
-	cost.Absent, cost.Gap, cost.Slowest = seen.absent, seen.gap(), seen.slowest
+	cost.Absent, cost.Gap = seen.absent, seen.gap()
 	cost.Requests, err = requests(lab.Audit, logged, way.Agent)
 	return cost, err
 }

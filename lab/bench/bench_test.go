@@ -70,14 +70,14 @@ func measured(b *testing.B, lab labtest.Lab, ways []Way) (costs []Cost) {
 func hand(b *testing.B) func(context.Context, labtest.Lab) (Cost, error) {
 	return func(ctx context.Context, lab labtest.Lab) (Cost, error) {
 		f, err := byhand.Rotate(ctx, lab, b.Output())
-		return Cost{Total: f.Total, Refused: f.Refused, Window: f.Window, Memory: f.Memory}, err
+		return Cost{Total: f.Total, Slowest: f.Slowest, Refused: f.Refused, Window: f.Window, Memory: f.Memory}, err
 	}
 }
 
 func rotation(b *testing.B, program, strategy string) func(context.Context, labtest.Lab) (Cost, error) {
 	return func(ctx context.Context, lab labtest.Lab) (Cost, error) {
 		f, err := rehearsal.Rehearsal{Lab: lab, Program: program, Folder: b.TempDir(), Strategy: strategy, Out: b.Output()}.Run(ctx)
-		return Cost{Total: f.Total, Preflight: f.Preflight, Refused: f.Refused, Window: f.Seen, Memory: f.Memory}, err
+		return Cost{Total: f.Total, Preflight: f.Preflight, Slowest: f.Slowest, Refused: f.Refused, Window: f.Seen, Memory: f.Memory}, err
 	}
 }
 

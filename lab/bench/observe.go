@@ -16,7 +16,6 @@ import (
 
 	"github.com/pgrotate/pgrotate/internal/labtest"
 	"github.com/pgrotate/pgrotate/lab/platform"
-	"github.com/pgrotate/pgrotate/lab/rollouts"
 )
 
 // observation is what is seen of a rotation from outside.
@@ -24,7 +23,6 @@ type observation struct {
 	absent  time.Duration // the Secret was not there
 	changed time.Time     // the role's password; zero: it was not
 	served  time.Time     // the Secret held another password
-	slowest time.Duration // rollout
 }
 
 // gap is the time from ALTER ROLE to the Secret; negative where one of them has not
@@ -50,16 +48,11 @@ func observe(ctx context.Context, lab labtest.Lab) (end func() observation, err 
 	if err != nil {
 		return nil, err
 	}
-	slowest, err := rollouts.Watch(ctx, client, lab.Namespace)
-	if err != nil {
-		return nil, err
-	}
 	seen := make(chan observation)
 	go func() { seen <- served(password, secrets.ResultChan()) }()
 	return func() observation {
 		secrets.Stop()
 		o := <-seen
-		o.slowest = slowest()
 		if at := changed(); o.changed.IsZero() {
 			o.changed = at
 		}

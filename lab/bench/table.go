@@ -27,7 +27,7 @@ func Table(ways []Way, costs []Cost) string {
 	row("from ALTER ROLE to the Secret", func(c Cost) string { return known(c.Gap >= 0, fmt.Sprintf("%d ms", c.Gap.Milliseconds())) })
 	row("whole", func(c Cost) string { return seconds(c.Total) })
 	row("preflight", func(c Cost) string { return some(c.Preflight) })
-	row("beyond the slowest rollout", func(c Cost) string { return known(c.Slowest > 0, seconds(c.Total-c.Slowest)) })
+	row("beyond the slowest rollout", beyond)
 	row("requests to the API server", func(c Cost) string { return fmt.Sprint(c.Requests) })
 	row("bytes to and from it", func(c Cost) string { return fmt.Sprintf("%.2f MiB", float64(c.Bytes)/(1<<20)) })
 	row("processor time", func(c Cost) string { return seconds(c.Processor) })
@@ -36,6 +36,14 @@ func Table(ways []Way, costs []Cost) string {
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
+
+// beyond is what the rollouts do not take; who does not wait for the old pods may be over before them.
+func beyond(c Cost) string {
+	if c.Slowest > c.Total {
+		return "over before it"
+	}
+	return known(c.Slowest > 0, seconds(c.Total-c.Slowest))
+}
 
 func some(d time.Duration) string {
 	if d == 0 {

@@ -17,6 +17,7 @@ import (
 	"github.com/pgrotate/pgrotate/lab/debian"
 	"github.com/pgrotate/pgrotate/lab/platform"
 	"github.com/pgrotate/pgrotate/lab/program"
+	"github.com/pgrotate/pgrotate/lab/rollouts"
 )
 
 //go:embed runbook.sh
@@ -25,6 +26,7 @@ var runbook string
 // Figures are what one rotation by hand took.
 type Figures struct {
 	Total   time.Duration
+	Slowest time.Duration // rollout, until the last old pod has ended; zero: not seen
 	Refused int           // logins of the services
 	Window  time.Duration // from the first to the last of them
 	Memory  int64         // largest resident set of a command, bytes
@@ -45,7 +47,16 @@ func Rotate(ctx context.Context, lab labtest.Lab, out io.Writer) (Figures, error
 	}
 	cmd := exec.CommandContext(ctx, "bash", "-c", runbook)
 	cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), environment(lab)...), out, out
+	client, err := platform.Connect(lab.Kubeconfig)
+	if err != nil {
+		return Figures{}, err
+	}
+	slowest, err := rollouts.Watch(ctx, client, lab.Namespace)
+	if err != nil {
+		return Figures{}, err
+	}
 	f, err := measured(cmd)
+	f.Slowest = slowest()
 	if err != nil {
 		return Figures{}, fmt.Errorf("rotate by hand: %w", err)
 	}

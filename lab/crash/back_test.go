@@ -41,7 +41,7 @@ func (s *suite) killedBack(t *testing.T, m mode) {
 		all = append(all, turn{c})
 	}
 	f := spread(s, t, kind{m.name, true}, part(s, all, 5, func(turn) bool { return false }), func(b *Bench, c turn) outcome {
-		return refused(b, func() outcome { return killed(b, c.at) })
+		return turnedBack(b, func() outcome { return killed(b, c.at) })
 	})
 	fmt.Fprintf(os.Stdout, "way back killed, %s: %s\n", m.name, f)
 }
@@ -52,14 +52,14 @@ func (s *suite) unpluggedBack(t *testing.T, m mode) {
 		all = append(all, away{turn{c}, proxy.Reset}, away{turn{c}, proxy.Hole})
 	}
 	f := spread(s, t, kind{m.name, true}, part(s, all, 3, func(away) bool { return false }), func(b *Bench, c away) outcome {
-		return refused(b, func() outcome { return unplugged(b, outage{c.at, c.effect}) })
+		return turnedBack(b, func() outcome { return unplugged(b, outage{c.at, c.effect}) })
 	})
 	fmt.Fprintf(os.Stdout, "way back, outage, %s: %s\n", m.name, f)
 }
 
-// refused tries a rotation that GitHub refuses, of which only the way back counts, and
+// turnedBack tries a rotation that GitHub refuses, of which only the way back counts, and
 // tells whether the former password is served in the end.
-func refused(b *Bench, try func() outcome) outcome {
+func turnedBack(b *Bench, try func() outcome) outcome {
 	before, err := b.Look()
 	if err != nil {
 		return outcome{err: err}
@@ -68,7 +68,8 @@ func refused(b *Bench, try func() outcome) outcome {
 	defer b.GitHub.ClearFaults()
 	b.Proxy.From = wayBack()
 	o := try()
-	if b.Proxy.From = nil; o.err == nil {
+	b.Proxy.From = nil
+	if o.err == nil && !(o.unreached && phaseOf(o.left) == "forward") { // it was not turned back
 		o.err = returned(b, before)
 	}
 	return o

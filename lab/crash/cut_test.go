@@ -140,8 +140,8 @@ func (s *suite) outage(t *testing.T) {
 	}
 }
 
-// telling are the moments of the requests that write or ask for the lock, and of the
-// first of every other kind.
+// telling are the moments of the requests that write or ask for the lock, and the one
+// before the first of every other kind.
 func telling(all []at) (chosen []at) {
 	known := map[string]bool{}
 	for _, c := range all {

@@ -54,22 +54,30 @@ func allModes() []mode { return append(modes(), switchingAlarm()) }
 // PGROTATE_CASE tries only the case of that name, as a failure tells it.
 func TestNothingIsLost(t *testing.T) {
 	s := newSuite(t)
-	t.Run("judge", s.judge)
-	// The longest, which wait most of their time, are not left for the end.
-	t.Run("outage", s.outage)
-	t.Run("zombie", s.zombie)
+	for _, p := range s.long() {
+		t.Run(p.name, p.run)
+	}
 	t.Run("busy", func(t *testing.T) {
 		t.Parallel()
-		t.Run("kill", s.kill)
-		t.Run("back", s.back)
-		t.Run("undo", s.undo)
-		t.Run("supersede", s.supersede)
-		t.Run("term", s.term)
-		t.Run("cut", s.cut)
-		t.Run("race", s.race)
-		t.Run("leak", s.leak)
-		t.Run("round trips", s.roundTrips)
+		for _, p := range s.busy() {
+			t.Run(p.name, p.run)
+		}
 	})
+}
+
+// proof is one of the proofs that nothing is lost.
+type proof struct {
+	name string
+	run  func(*testing.T)
+}
+
+// long are those that wait most of their time, and are not left for the end.
+func (s *suite) long() []proof {
+	return []proof{{"judge", s.judge}, {"outage", s.outage}, {"zombie", s.zombie}}
+}
+
+func (s *suite) busy() []proof {
+	return []proof{{"kill", s.kill}, {"back", s.back}, {"undo", s.undo}, {"supersede", s.supersede}, {"term", s.term}, {"cut", s.cut}, {"race", s.race}, {"leak", s.leak}, {"round trips", s.roundTrips}}
 }
 
 // suite is what all cases share.

@@ -57,7 +57,8 @@ func (r Rehearsal) Run(ctx context.Context) (Figures, error) {
 		return Figures{}, err
 	}
 	figures, err := r.rotate(ctx, path)
-	if figures.Slowest = slowest(); err != nil {
+	figures.Slowest = slowest()
+	if err != nil {
 		return Figures{}, err
 	}
 	after, err := w.look(ctx)

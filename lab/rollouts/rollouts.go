@@ -17,13 +17,15 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// patience is how long the first look at the namespace may take.
-const patience = time.Minute
+const (
+	patience  = time.Minute // for the first look at the namespace
+	lingering = time.Minute // that old pods may take after end is called
+)
 
 // Watch follows the Deployments and StatefulSets of a namespace until end is called,
-// which returns the longest time that the rollout of one took: from the change of its
-// template until it is complete and the last of its pods from before has ended. Zero:
-// none has come to that.
+// which waits for those that have begun and returns the longest time that the first
+// rollout of one took: from its change until it is complete and the last of its pods
+// from before has ended. Zero: none has begun, or one does not come to its end.
 func Watch(ctx context.Context, client kubernetes.Interface, namespace string) (end func() time.Duration, err error) {
 	ctx, stop := context.WithCancel(ctx)
 	all := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(namespace))
@@ -37,17 +39,20 @@ func Watch(ctx context.Context, client kubernetes.Interface, namespace string) (
 	for _, kind := range kinds {
 		there = append(there, kind.GetStore().List()...)
 	}
-	l := newLog(there)
+	h := newHistory(there)
 	for _, kind := range kinds {
-		if _, err := kind.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: l.seen, UpdateFunc: func(_, now any) { l.seen(now) }, DeleteFunc: l.gone}); err != nil {
+		if _, err := kind.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: h.seen, UpdateFunc: func(_, now any) { h.seen(now) }, DeleteFunc: h.gone}); err != nil {
 			stop()
 			return nil, err
 		}
 	}
 	return func() time.Duration {
+		for began := time.Now(); h.open() && time.Since(began) < lingering; {
+			time.Sleep(50 * time.Millisecond)
+		}
 		stop()
 		all.Shutdown()
-		return l.longest()
+		return h.longest()
 	}, nil
 }
 
@@ -71,94 +76,120 @@ type rollout struct {
 	complete    bool
 }
 
-// log holds the rollouts. Safe for concurrent use.
-type log struct {
+// history holds the rollouts. Safe for concurrent use.
+type history struct {
 	mu   sync.Mutex
 	all  map[types.UID]*rollout // by workload
 	pods map[types.UID]*rollout // by pod from before
 }
 
-// newLog begins with what is there.
-func newLog(there []any) *log {
-	l := &log{all: map[types.UID]*rollout{}, pods: map[types.UID]*rollout{}}
+// newHistory begins with what is there.
+func newHistory(there []any) *history {
+	h := &history{all: map[types.UID]*rollout{}, pods: map[types.UID]*rollout{}}
 	var pods []*corev1.Pod
 	for _, o := range there {
 		switch o := o.(type) {
 		case *appsv1.Deployment:
-			l.expect(o.ObjectMeta, o.Spec.Selector)
+			h.expect(o.ObjectMeta, o.Spec.Selector)
 		case *appsv1.StatefulSet:
-			l.expect(o.ObjectMeta, o.Spec.Selector)
+			h.expect(o.ObjectMeta, o.Spec.Selector)
 		case *corev1.Pod:
 			pods = append(pods, o)
 		}
 	}
 	for _, pod := range pods {
-		l.belongs(pod)
+		h.belongs(pod)
 	}
-	return l
+	return h
 }
 
-func (l *log) expect(of metav1.ObjectMeta, selects *metav1.LabelSelector) {
+func (h *history) expect(of metav1.ObjectMeta, selects *metav1.LabelSelector) {
 	selector, err := metav1.LabelSelectorAsSelector(selects)
 	if err != nil {
 		selector = labels.Nothing()
 	}
-	l.all[of.UID] = &rollout{generation: of.Generation, selector: selector}
+	h.all[of.UID] = &rollout{generation: of.Generation, selector: selector}
 }
 
-func (l *log) belongs(pod *corev1.Pod) {
-	for _, r := range l.all {
+func (h *history) belongs(pod *corev1.Pod) {
+	for _, r := range h.all {
 		if r.selector.Matches(labels.Set(pod.Labels)) {
-			l.pods[pod.UID] = r
+			h.pods[pod.UID] = r
 			r.old++
 			return
 		}
 	}
 }
 
-func (l *log) seen(o any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (h *history) seen(o any) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	switch o := o.(type) {
 	case *appsv1.Deployment:
-		l.step(o.ObjectMeta, deployed(o))
+		h.step(o.ObjectMeta, deployed(o))
 	case *appsv1.StatefulSet:
-		l.step(o.ObjectMeta, set(o))
+		h.step(o.ObjectMeta, updated(o))
+	case *corev1.Pod:
+		if o.Status.Phase == corev1.PodSucceeded || o.Status.Phase == corev1.PodFailed { // its object is about to go
+			h.ended(o)
+		}
 	}
 }
 
-func (l *log) step(of metav1.ObjectMeta, complete bool) {
-	r := l.all[of.UID]
-	switch {
-	case r == nil || of.Generation == r.generation:
-	case r.began.IsZero():
+func (h *history) step(of metav1.ObjectMeta, complete bool) {
+	r := h.all[of.UID]
+	if r == nil || of.Generation == r.generation {
+		return
+	}
+	if r.began.IsZero() {
 		r.began = time.Now()
-	case complete && !r.complete:
+	}
+	if complete && !r.complete {
 		r.complete, r.last = true, time.Now()
 	}
 }
 
-func (l *log) gone(o any) {
+func (h *history) gone(o any) {
 	if missed, is := o.(cache.DeletedFinalStateUnknown); is {
 		o = missed.Obj
 	}
-	pod, is := o.(*corev1.Pod)
-	if !is {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if r := l.pods[pod.UID]; r != nil {
-		r.old--
-		r.last = time.Now()
+	if pod, is := o.(*corev1.Pod); is {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.ended(pod)
 	}
 }
 
-func (l *log) longest() (longest time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, r := range l.all {
-		if !r.began.IsZero() && r.complete && r.old == 0 {
+func (h *history) ended(pod *corev1.Pod) {
+	if r := h.pods[pod.UID]; r != nil {
+		r.old--
+		r.last = time.Now()
+		delete(h.pods, pod.UID)
+	}
+}
+
+// open tells whether a rollout has begun and not ended.
+func (h *history) open() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, r := range h.all {
+		if r.open() {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *rollout) open() bool { return !r.began.IsZero() && (!r.complete || r.old > 0) }
+
+func (h *history) longest() (longest time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, r := range h.all {
+		switch {
+		case r.open():
+			return 0
+		case !r.began.IsZero():
 			longest = max(longest, r.last.Sub(r.began))
 		}
 	}
@@ -172,9 +203,9 @@ func deployed(d *appsv1.Deployment) bool {
 	return s.ObservedGeneration >= d.Generation && s.UpdatedReplicas == wanted && s.Replicas == wanted && s.AvailableReplicas == wanted
 }
 
-// set tells a complete StatefulSet.
+// updated tells a complete StatefulSet.
 // https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/stateful-set-v1/#StatefulSetStatus
-func set(s *appsv1.StatefulSet) bool {
+func updated(s *appsv1.StatefulSet) bool {
 	now, wanted := s.Status, *s.Spec.Replicas
 	return now.ObservedGeneration >= s.Generation && now.UpdateRevision == now.CurrentRevision && now.Replicas == wanted && now.AvailableReplicas == wanted
 }

@@ -31,6 +31,12 @@ func pod(uid types.UID) *corev1.Pod {
 	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: string(uid), UID: uid, Labels: app}}
 }
 
+func failed(uid types.UID) *corev1.Pod {
+	p := pod(uid)
+	p.Status.Phase = corev1.PodFailed
+	return p
+}
+
 // ended is a pod that is gone.
 type ended types.UID
 
@@ -42,6 +48,9 @@ func TestRolloutTakesUntilItIsCompleteAndItsOldPodsHaveEnded(t *testing.T) {
 		"nothing changes":                         {[]any{deployment(1, 2)}, 0},
 		"complete after its old pods":             {[]any{deployment(2, 0), pod("new"), ended("old-1"), ended("old-2"), deployment(2, 2), deployment(2, 2)}, 4 * time.Second},
 		"complete before its old pods have ended": {[]any{deployment(2, 0), deployment(2, 2), ended("old-1"), ended("old-2")}, 3 * time.Second},
+		"first seen complete":                     {[]any{ended("old-1"), ended("old-2"), deployment(2, 2)}, 0},
+		"an old pod has failed":                   {[]any{deployment(2, 0), deployment(2, 2), ended("old-1"), failed("old-2"), ended("old-2")}, 3 * time.Second},
+		"one of two does not end":                 {[]any{deployment(2, 0), statefulSet(2, "r1"), deployment(2, 2), ended("old-1"), ended("old-2")}, 0},
 		"an old pod is left":                      {[]any{deployment(2, 0), deployment(2, 2), ended("old-1")}, 0},
 		"not complete":                            {[]any{deployment(2, 0), ended("old-1"), ended("old-2"), deployment(2, 1)}, 0},
 		"a StatefulSet takes longer": {[]any{deployment(2, 0), statefulSet(2, "r1"), ended("old-1"), ended("old-2"), deployment(2, 2),
@@ -49,16 +58,16 @@ func TestRolloutTakesUntilItIsCompleteAndItsOldPodsHaveEnded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := newLog([]any{deployment(1, 2), statefulSet(1, "r2"), pod("old-1"), pod("old-2")})
+				h := newHistory([]any{deployment(1, 2), statefulSet(1, "r2"), pod("old-1"), pod("old-2")})
 				for _, step := range c.steps {
 					time.Sleep(time.Second)
 					if uid, is := step.(ended); is {
-						l.gone(pod(types.UID(uid)))
+						h.gone(pod(types.UID(uid)))
 					} else {
-						l.seen(step)
+						h.seen(step)
 					}
 				}
-				if took := l.longest(); took != c.took {
+				if took := h.longest(); took != c.took {
 					t.Errorf("the rollout took %s, want %s", took, c.took)
 				}
 			})

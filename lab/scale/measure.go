@@ -59,6 +59,7 @@ func (b *Bench) Rotate(path string, more map[string]string) (Cost, error) {
 	}
 	run, err := program.Start(path, folder, inputs)
 	if err != nil {
+		slowest()
 		return Cost{}, err
 	}
 	peak := program.WatchMemory(run.PID())
