@@ -73,18 +73,30 @@ func (s *session) examineBy(ctx context.Context, r role, f facts, try rehearsal)
 	tight, err := s.crowded(ctx, r)
 	warnings, findings = slices.Concat(r.mighty(), tight, f.checks.strict(r.name)), append(findings, err)
 	stored, err := s.storedIfReadable(ctx, r, f)
+	judged := func() (challenge, error) { return challenge{}, nil }
+	if !r.expired && (!f.readable || !stored.IsZero()) {
+		judged = beside(func() (challenge, error) { return s.judgesByPath(ctx, r, f) })
+	}
 	findings = append(findings, err, try(ctx, r, f, stored))
-	if isMD5(stored) {
+	asked, err := judged()
+	findings = append(findings, err)
+	if isMD5(stored) || asked.method == methodMD5 {
 		warnings = append(warnings, changesMethod(r.name))
 	}
-	if !r.expired && (!f.readable || !stored.IsZero()) {
-		asked, err := s.judgesByPath(ctx, r, f)
-		findings = append(findings, err)
-		if asked.method == methodMD5 && !isMD5(stored) {
-			warnings = append(warnings, changesMethod(r.name))
-		}
-	}
 	return warnings, errors.Join(findings...)
+}
+
+// beside begins a login, which has a connection of its own, while the session is at
+// work, and returns what waits for its end.
+func beside[T any](login func() (T, error)) (wait func() (T, error)) {
+	var answer T
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		answer, err = login()
+	}()
+	return func() (T, error) { <-done; return answer, err }
 }
 
 func changesMethod(name string) string {
