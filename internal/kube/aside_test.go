@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -137,7 +138,7 @@ func TestAreaLooksAtLivingPodsOnly(t *testing.T) {
 	if _, err := c.pods(c.namespace).create(t.Context(), pod); err != nil {
 		t.Fatal(err)
 	}
-	a := &area{cluster: c, secrets: []string{servedName}}
+	a := &area{cluster: c, secrets: []string{servedName}, locate: func() (netip.Addr, error) { return netip.Addr{}, nil }}
 	pods, err := a.survey(t.Context())
 	if err != nil || len(pods.ways["pod/leaving"]) == 0 {
 		t.Fatalf("%+v, %v", pods, err)
