@@ -19,7 +19,9 @@ func (r *run) copyAll(copies []Copy, w way) action {
 		for _, target := range touched {
 			err := r.put(ctx, target, w)
 			r.report(Target{Kind: "copy", Name: target.String(), Err: err})
-			errs = append(errs, err)
+			if errs = append(errs, err); ClassOf(err) == Lost { // nobody writes without the lock
+				return "", errors.Join(errs...)
+			}
 		}
 		errs = append(errs, each(r.written(touched), func(target Copy) error { return r.arrived(ctx, target, w.credential) })...)
 		return writes(len(touched), len(copies)-len(touched)), errors.Join(errs...)

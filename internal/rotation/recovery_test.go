@@ -644,3 +644,15 @@ func TestWriteOfADeadRunThatArrivesBeforeTheFenceIsSeen(t *testing.T) {
 		w.settled(t, birth)
 	})
 }
+
+// Nobody writes without the lock, so no further copy is tried when it is gone.
+func TestNoFurtherCopyIsTriedWithoutTheLock(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.script["1 Lock.Check 2"] = cutBefore // of the first copy
+		res, _ := w.run(rotate, func(r *rotation.Rotation) { r.ClusterCopies = append(r.ClusterCopies, r.ClusterCopies[0]) })
+		expect(t, res, rotation.StatusRotated, 0)
+		if again, next := slices.Index(w.calls, "1 Lock.Acquire 2"), slices.Index(w.calls, "1 Lock.Check 3"); again < 0 || next < again {
+			t.Errorf("%q", w.calls)
+		}
+	})
+}
