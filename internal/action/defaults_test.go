@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
@@ -184,4 +185,22 @@ func discovered(t *testing.T, c Config, api string, dialled func()) *rotation.Ro
 	r := &rotation.Rotation{}
 	p.discover(t.Context(), &targets{cluster: cluster, database: database}, r)
 	return r
+}
+
+// TestTheSearchForWorkloadsIsPartOfTheTime has an API server that takes its time to list them.
+func TestTheSearchForWorkloadsIsPartOfTheTime(t *testing.T) {
+	const slow = 300 * time.Millisecond
+	cluster := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/apis/apps/") {
+			time.Sleep(slow)
+		}
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	defer cluster.Close()
+	inputs := map[string]string{"INPUT_COMMAND": "plan", "INPUT_WORKLOADS": "deployment/core", "INPUT_POSTGRES_URL": "postgres://rotator:x@127.0.0.1:1/shop?sslmode=disable",
+		"INPUT_KUBECONFIG": `{"clusters":[{"name":"c","cluster":{"server":"` + cluster.URL + `"}}],"contexts":[{"name":"c","context":{"cluster":"c"}}],"current-context":"c"}`}
+	result, _ := newProgram(func(name string) string { return inputs[name] }, io.Discard).run(t.Context(), nil)
+	if result.Status != rotation.StatusRefused || result.FailedStep != "look" || result.Elapsed < slow {
+		t.Errorf("%s in step %q after %s: %v", result.Status, result.FailedStep, result.Elapsed, result.Err)
+	}
 }

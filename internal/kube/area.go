@@ -22,10 +22,10 @@ type area struct {
 	kinds    []*kind
 	list     bool // wanted is all that there is to find
 	wanted   []listed
-	pod      string // the database's; empty: it is not here
-	unplaced bool   // it is not known
-	locate   func() (netip.Addr, error)
-	address  netip.Addr // the database's, which the survey has asked for; zero: nobody is looked for by it
+	pod      string                     // the database's; empty: it is not here
+	locate   func() (netip.Addr, error) // asks the database for its address
+	address  netip.Addr                 // what it has told the survey; zero: nobody is looked for by it
+	unplaced bool                       // it has told nothing: any pod may be the database
 }
 
 // idle tells that there is nothing to find here.

@@ -88,15 +88,15 @@ func (s *session) examineBy(ctx context.Context, r role, f facts, try rehearsal)
 
 // beside begins a login, which has a connection of its own, while the session is at
 // work, and returns what waits for its end.
-func beside[T any](login func() (T, error)) (wait func() (T, error)) {
-	var answer T
+func beside(login func() (challenge, error)) (wait func() (challenge, error)) {
+	var asked challenge
 	var err error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		answer, err = login()
+		asked, err = login()
 	}()
-	return func() (T, error) { <-done; return answer, err }
+	return func() (challenge, error) { <-done; return asked, err }
 }
 
 func changesMethod(name string) string {

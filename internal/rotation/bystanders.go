@@ -83,7 +83,7 @@ func (r *run) tolerate(w way, err error) error {
 	return nil
 }
 
-// borne is what came of a wait that must not hold up such a way either.
+// borne says what came of a wait, where a failure that is tolerated is none of going well.
 func (r *run) borne(w way, err error, well string) (string, error) {
 	if err != nil && w.lenient {
 		well = "not so, and gone on with"

@@ -72,7 +72,7 @@ type rollout struct {
 	generation  int64 // before it
 	selector    labels.Selector
 	old         int       // pods from before it that are left
-	began, last time.Time // when the template was changed, and what was waited for happened
+	began, last time.Time // when it was changed, and what was waited for happened
 	complete    bool
 }
 
