@@ -39,6 +39,7 @@ type attempt struct {
 	replaced map[types.UID]bool
 	proofs   []secret.Proof     // of the last look
 	looks    map[types.UID]look // at logs of pods that are not ready
+	early    early
 }
 
 // look is when the log of a pod is looked at the next time, and how long after the last.
@@ -50,23 +51,38 @@ type look struct {
 // run returns when every pod is up and asked. ctx limits the whole, limited the
 // rollout.
 func (a *attempt) run(ctx, limited context.Context) error {
+	limited, stop := context.WithCancel(limited)
+	defer a.early.running.Wait()
+	defer stop()
 	for {
 		pods, err := a.await(limited)
 		if err != nil {
 			return err
 		}
 		again, err := a.examine(ctx, pods)
+		if err == nil && !again {
+			again, err = a.changedSince(pods)
+		}
 		if err != nil || !again {
 			return err
 		}
 	}
 }
 
+// changedSince looks once more: while pods were asked one of them may have crashed,
+// or another have come in its place, which nobody has asked.
+func (a *attempt) changedSince(asked []pod) (again bool, err error) {
+	v, err := a.judged(a.see(), a.goal)
+	return slices.ContainsFunc(v.pods, func(p pod) bool {
+		return !slices.ContainsFunc(asked, func(known pod) bool { return known.uid == p.uid })
+	}), err
+}
+
 // examine asks every pod and replaces those that are refuted, as far as that was
 // not tried; then it has to be asked again.
 func (a *attempt) examine(ctx context.Context, pods []pod) (again bool, err error) {
 	var asked []pod
-	if a.proofs, asked, err = a.prove(ctx, pods, a.progress); err != nil {
+	if a.proofs, asked, err = a.prove(ctx, pods); err != nil {
 		return false, err
 	}
 	if a.witness != nil {
@@ -192,6 +208,7 @@ func (a *attempt) await(ctx context.Context) ([]pod, error) {
 	for tick := false; ; {
 		if !tick {
 			v, err = a.judged(a.see(), a.goal)
+			a.askEarly(ctx, v.pods)
 		}
 		if v.detail != "" && v.detail != shown {
 			shown = v.detail

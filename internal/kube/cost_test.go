@@ -243,7 +243,7 @@ func TestHealthCommandsTakeTurns(t *testing.T) {
 		for i := range workloads {
 			w := &Workload{cluster: in[i%2], kind: &kind{name: "deployment"}, name: "core", options: Options{HealthCommand: []string{"/healthcheck"}}}
 			running.Go(func() {
-				if proofs, _, err := w.prove(t.Context(), pods, (&diary{}).write); len(proofs) > 0 || classOf(err) != refused {
+				if proofs, _, err := (&attempt{Workload: w, progress: (&diary{}).write}).prove(t.Context(), pods); len(proofs) > 0 || classOf(err) != refused {
 					t.Errorf("%+v, %v", proofs, err)
 				}
 			})

@@ -24,6 +24,7 @@ type pod struct {
 	crashed     bool   // what it has to say is in the log of the former container
 	container   string // the one that logs and the health command are about
 	started     bool   // that container runs or has run: it has a log
+	restarts    int32  // of that container
 }
 
 // ofPod returns the pod and the workload that it belongs to, as "kind/name".
@@ -37,7 +38,7 @@ func ofPod(o *corev1.Pod) (pod, string) {
 			p.crashed, p.container = w.Reason == "CrashLoopBackOff", status.Name
 		}
 	}
-	p.started = hasStarted(o, p.container)
+	p.started, p.restarts = hasStarted(o, p.container), restarts(o, p.container)
 	return p, ownerOf(o)
 }
 
@@ -45,6 +46,15 @@ func hasStarted(o *corev1.Pod, container string) bool {
 	return slices.ContainsFunc(slices.Concat(o.Status.InitContainerStatuses, o.Status.ContainerStatuses), func(s corev1.ContainerStatus) bool {
 		return s.Name == container && (s.State.Running != nil || s.State.Terminated != nil || s.LastTerminationState.Terminated != nil)
 	})
+}
+
+func restarts(o *corev1.Pod, container string) (n int32) {
+	for _, status := range o.Status.ContainerStatuses {
+		if status.Name == container {
+			n = status.RestartCount
+		}
+	}
+	return n
 }
 
 // trimPod drops what ofPod does not look at, which is most of a pod.

@@ -46,8 +46,8 @@ var authFailure = regexp.MustCompile(`(?i)\b28P01\b|password authentication fail
 // prove asks every new pod whether it is well, and returns the proof of each that
 // was asked. A pod that is gone again, scaled down or evicted, proves nothing
 // either way.
-func (w *Workload) prove(ctx context.Context, pods []pod, progress func(string)) ([]secret.Proof, []pod, error) {
-	return each(pods, func(p pod) (secret.Proof, error) { return w.provePod(ctx, p, progress) })
+func (a *attempt) prove(ctx context.Context, pods []pod) ([]secret.Proof, []pod, error) {
+	return each(pods, func(p pod) (secret.Proof, error) { return a.provePod(ctx, p) })
 }
 
 // search looks for refused logins in the logs of the pods. A log that cannot be
@@ -83,17 +83,21 @@ func each(pods []pod, ask func(pod) (secret.Proof, error)) (proofs []secret.Proo
 	return proofs, asked, err
 }
 
-func (w *Workload) provePod(ctx context.Context, p pod, progress func(string)) (secret.Proof, error) {
-	proof, lines, err := w.scan(ctx, p)
-	if err == nil && !isRefuted(proof) {
-		proof.Evidence, proof.Reason, err = w.ask(ctx, p, progress)
+func (a *attempt) provePod(ctx context.Context, p pod) (secret.Proof, error) {
+	proof, lines, err := a.scan(ctx, p)
+	switch {
+	case err != nil || isRefuted(proof):
+	case a.agreed(p):
+		proof.Evidence = secret.ByHealthCommand
+	default:
+		proof.Evidence, proof.Reason, err = a.ask(ctx, p, a.progress)
 	}
 	if classOf(err) == missing {
-		progress(fmt.Sprintf("pod %q is gone before it could be asked", p.name))
+		a.progress(fmt.Sprintf("pod %q is gone before it could be asked", p.name))
 		return proof, err
 	}
-	if w.options.PrintLogs == PrintAlways || (err != nil || isRefuted(proof)) && w.options.PrintLogs == PrintOnFailure {
-		w.print(p, lines, progress)
+	if a.options.PrintLogs == PrintAlways || (err != nil || isRefuted(proof)) && a.options.PrintLogs == PrintOnFailure {
+		a.print(p, lines, a.progress)
 	}
 	return proof, err
 }

@@ -169,6 +169,8 @@ func (w *town) answer(r *http.Request, request, resource, name string) (*http.Re
 		return answerTo(r, http.StatusOK, list)
 	case "GET pods/log":
 		return answerTo(r, http.StatusOK, "all is well")
+	case "GET pods/exec":
+		return nil, errors.New("nobody executes anything in this town")
 	}
 	return answerTo(r, http.StatusNotFound, nil)
 }

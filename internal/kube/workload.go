@@ -144,10 +144,7 @@ func (w *Workload) Restart(ctx context.Context, mark string, sure func(context.C
 	a := &attempt{Workload: w, goal: goal{mark: mark, since: restarted.generation}, changed: changed, witness: witness, progress: progress}
 	limited, cancel := context.WithTimeoutCause(ctx, w.options.RolloutTimeout, errSlow)
 	defer cancel()
-	if err := a.run(ctx, limited); err != nil {
-		return a.proofs, underway(err)
-	}
-	_, err = w.judged(a.see(), a.goal) // meanwhile one may have crashed
+	err = a.run(ctx, limited)
 	return a.proofs, underway(err)
 }
 
