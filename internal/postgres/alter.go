@@ -64,7 +64,7 @@ func (d *Database) change(ctx context.Context, c secret.Credential, alter func(*
 		return time.Time{}, err
 	}
 	d.altered = true
-	clear(d.turnedAway)
+	d.turnedAway.clear()
 	return s.clock(ctx)
 }
 

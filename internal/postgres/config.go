@@ -51,7 +51,7 @@ type Config struct {
 }
 
 // Database changes and judges passwords on one PostgreSQL primary. It is safe
-// for concurrent use; one statement runs at a time.
+// for concurrent use; one statement runs at a time, logins that judge a password beside it.
 type Database struct {
 	place    place
 	replicas []replica
@@ -68,7 +68,7 @@ type Database struct {
 	lock       string               // the base that held is for
 	controlled map[string]challenge // what was asked of a random password, by the role
 	altered    bool                 // this has changed a password, and knows it
-	turnedAway map[string]int       // own logins as a role that were refused since then
+	turnedAway refusals             // own logins that were refused since then
 
 	waking sync.Mutex // guards rest
 	rest   func()     // ends what keeps the session awake, also while it waits for an answer
@@ -103,7 +103,7 @@ func Open(c Config) (*Database, error) {
 		return nil, err
 	}
 	return &Database{place: place, replicas: replicas, base: base, admin: admin, options: settings["options"], keep: c.Keep,
-		ticker: everyTick, controlled: map[string]challenge{}, turnedAway: map[string]int{}}, nil
+		ticker: everyTick, controlled: map[string]challenge{}, turnedAway: refusals{each: map[string]int{}}}, nil
 }
 
 func everyTick(d time.Duration) (<-chan time.Time, func()) {

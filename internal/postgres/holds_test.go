@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -218,6 +219,56 @@ func TestOneServer(t *testing.T) {
 		if _, err = (&session{db: d, address: address}).login(t.Context(), f.app, challenge{method: methodSCRAM}); asked != want || err == nil {
 			t.Errorf("the login asks %q, want %q (%v)", asked, want, err)
 		}
+	}
+}
+
+// TestTwoPasswordsAreTriedAtOnce: neither login waits for the other's end, nor does
+// who asks for the lock.
+func TestTwoPasswordsAreTriedAtOnce(t *testing.T) {
+	f := newFixture(t)
+	begun, both := make(chan bool), make(chan bool)
+	tried := false
+	d := f.locked(f.admin, func(c *Config) {
+		c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if tried {
+				begun <- true
+				<-both
+			}
+			return new(net.Dialer).DialContext(ctx, network, address)
+		}
+	})
+	if _, _, err := d.Plan(t.Context(), f.app.User); err != nil { // from now on a login is all that a judgement takes
+		t.Fatal(err)
+	}
+	tried = true
+	wrong := secret.Credential{User: f.app.User, Password: secret.New("wrong")}
+	answers := make(chan secret.Verdict)
+	for _, c := range []secret.Credential{f.app, wrong, wrong} {
+		go func() {
+			verdict, err := d.Holds(t.Context(), c)
+			if err != nil {
+				t.Error(err)
+			}
+			answers <- verdict
+		}()
+	}
+	for range 3 {
+		select {
+		case <-begun:
+		case <-time.After(10 * time.Second):
+			t.Fatal("a login waits for another")
+		}
+	}
+	if _, err := d.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	close(both)
+	got := map[secret.Verdict]int{}
+	for range 3 {
+		got[<-answers]++
+	}
+	if got[secret.Yes] != 1 || got[secret.No] != 2 || d.turnedAway.all()[f.app.User] != 3 {
+		t.Errorf("%v, %d refusals", got, d.turnedAway.all()[f.app.User])
 	}
 }
 

@@ -117,9 +117,21 @@ func unprovable(name, admin string, asked challenge) error {
 
 // login tries c, and answers the challenge that was asked before and no other: a
 // server that now asks for less proves nothing.
-func (s *session) login(ctx context.Context, c secret.Credential, asked challenge) (secret.Verdict, error) {
-	verdict, _, err := s.offer(ctx, c, asked.method)
+func (s *session) login(ctx context.Context, c secret.Credential, asked challenge) (verdict secret.Verdict, err error) {
+	s.meanwhile(func() { verdict, _, err = s.offer(ctx, c, asked.method) })
 	return verdict, err
+}
+
+// meanwhile lets others use the session that holds the lock while do, which does not
+// use it, takes its time. Whoever calls has d.mu, and has it again afterwards.
+func (s *session) meanwhile(do func()) {
+	if s.db.held != s { // with would open another one
+		do()
+		return
+	}
+	s.db.mu.Unlock()
+	defer s.db.mu.Lock()
+	do()
 }
 
 // offer tries c where the server asks for one of the methods, and returns what it
@@ -140,7 +152,7 @@ func (s *session) offer(ctx context.Context, c secret.Credential, methods string
 	}
 	if verdict := reading(err, heard.accepted); verdict != secret.Unknown {
 		if verdict != secret.Yes {
-			s.db.turnedAway[c.User]++
+			s.db.turnedAway.add(c.User)
 		}
 		return verdict, heard.asked, nil
 	}

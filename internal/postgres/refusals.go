@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/pgrotate/pgrotate/internal/secret"
 )
@@ -27,7 +28,7 @@ func (d *Database) Refused(ctx context.Context, log string, whole bool, roles []
 	var altered bool
 	err = d.with(ctx, func(s *session) (err error) {
 		line, err = s.logLine(ctx)
-		own, altered = maps.Clone(d.turnedAway), d.altered
+		own, altered = d.turnedAway.all(), d.altered
 		return err
 	})
 	if err != nil {
@@ -41,6 +42,31 @@ func (d *Database) Refused(ctx context.Context, log string, whole bool, roles []
 }
 
 const lookInLog = "look in the server's log for refused logins"
+
+// refusals counts logins by their role. Safe for concurrent use: logins are tried at
+// the same time.
+type refusals struct {
+	mu   sync.Mutex
+	each map[string]int
+}
+
+func (r *refusals) add(role string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.each[role]++
+}
+
+func (r *refusals) clear() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.each)
+}
+
+func (r *refusals) all() map[string]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.each)
+}
 
 // lacks tells whether a login of this program's own as one of roles is missing.
 func lacks(own map[string]int, found []secret.Refused, roles []string) bool {

@@ -186,10 +186,15 @@ func TestConflictStopsAndCompensatesNothing(t *testing.T) {
 
 func TestSecretChangedByAnotherBeforeTheProof(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.hooks["1 Served.Look 4"] = w.changes(func() { w.served.keys["password"] = "by hand" })
+		w.hooks["1 Served.Look 4"] = w.changes(func() {
+			w.served.keys["password"], w.copies[remote] = "by hand", copied{role, "by hand", w.tick()}
+		})
 		res, _ := w.run(rotate)
 		expect(t, res, rotation.StatusUnfinished, 3)
 		says(t, res.Err, "somebody else changed it meanwhile")
+		if w.copies[remote].password != "by hand" {
+			t.Error("the copy was written over though nobody knows which password holds")
+		}
 		w.run(resume)
 		w.settled(t, "NewPassword1")
 	})

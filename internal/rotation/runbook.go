@@ -324,14 +324,14 @@ func (r *run) begun(target Workload, err error) {
 // former password does not, and every copy has arrived.
 func (r *run) verify(w way) action {
 	return func(ctx context.Context) (string, error) {
-		if err := r.proveServed(ctx, w.credential); err != nil {
-			return "", err
+		doors := each([]task{
+			func(ctx context.Context) error { return r.proveServed(ctx, w.credential) },
+			when(!w.former.Password.IsZero(), func(ctx context.Context) error { return r.expect(ctx, w.former, secret.No) }),
+		}, func(try task) error { return try(ctx) })
+		if doors[0] != nil {
+			return "", doors[0]
 		}
-		var errs []error
-		if !w.former.Password.IsZero() {
-			errs = append(errs, r.expect(ctx, w.former, secret.No))
-		}
-		errs = append(errs, each(r.touched(r.copies(), w), func(target Copy) error { return r.still(ctx, target, w) })...)
+		errs := append(doors, each(r.touched(r.copies(), w), func(target Copy) error { return r.still(ctx, target, w) })...)
 		if err := errors.Join(errs...); err != nil {
 			return "", err
 		}
