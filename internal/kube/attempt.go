@@ -101,11 +101,36 @@ func (a *attempt) suspects(v verdict, wrong, tick bool) (waiting []pod) {
 		a.looks = map[types.UID]look{}
 	}
 	for _, p := range v.pods {
-		if !p.ready && p.started && (wrong || a.due(p, time.Now())) {
+		if inspected(p) && (wrong || a.due(p, time.Now())) {
 			waiting = append(waiting, p)
 		}
 	}
 	return waiting
+}
+
+// inspected tells whether a pod has a log that is looked at before all pods are up.
+func inspected(p pod) bool { return p.started && !p.ready }
+
+// inspections tick while there is a pod to be inspected: where nothing happens, a
+// thousand workloads wake nobody up.
+type inspections struct{ ticker *time.Ticker }
+
+func (i *inspections) due(wanted bool) <-chan time.Time {
+	switch {
+	case !wanted:
+		i.stop()
+		return nil
+	case i.ticker == nil:
+		i.ticker = time.NewTicker(inspection)
+	}
+	return i.ticker.C
+}
+
+func (i *inspections) stop() {
+	if i.ticker != nil {
+		i.ticker.Stop()
+		i.ticker = nil
+	}
 }
 
 // due tells whether the log of a pod has not been looked at for long enough.
@@ -200,8 +225,8 @@ func (a *attempt) see() view { return a.alive(a.watcher.see(a.kind, a.id())) }
 
 // await follows the rollout until it is judged, anew after each change only.
 func (a *attempt) await(ctx context.Context) ([]pod, error) {
-	looks := time.NewTicker(inspection)
-	defer looks.Stop()
+	var looks inspections
+	defer looks.stop()
 	var v verdict
 	var err error
 	shown := ""
@@ -232,7 +257,7 @@ func (a *attempt) await(ctx context.Context) ([]pod, error) {
 		select {
 		case <-a.changed:
 			tick = false
-		case <-looks.C:
+		case <-looks.due(slices.ContainsFunc(v.pods, inspected)):
 			tick = true
 		case <-ctx.Done():
 			return nil, a.late(ctx, a.see(), a.goal, a.progress)

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -239,6 +240,39 @@ func TestLoginsOfAPreflight(t *testing.T) {
 	if begun != 3 {
 		t.Errorf("%d connections, want one of the administrator, the negative control and the login with what is served", begun)
 	}
+}
+
+// TestTheChangeIsTriedBesideTheNegativeControl, whose connection does not come before.
+func TestTheChangeIsTriedBesideTheNegativeControl(t *testing.T) {
+	f := newFixture(t)
+	tried, held := make(chan bool, 9), false
+	d := f.locked(f.admin, f.plainly(func(c net.Conn) net.Conn {
+		if held {
+			select {
+			case <-tried:
+			case <-time.After(10 * time.Second):
+				t.Error("the change waits for the login")
+			}
+		}
+		return telling{c, tried}
+	}))
+	held = true
+	if _, _, err := d.Plan(t.Context(), f.app.User); err != nil {
+		t.Error(err)
+	}
+}
+
+// telling tells of each ALTER ROLE that is sent.
+type telling struct {
+	net.Conn
+	tried chan bool
+}
+
+func (c telling) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte("ALTER ROLE")) {
+		c.tried <- true
+	}
+	return c.Conn.Write(p)
 }
 
 func TestRehearseLeavesNothing(t *testing.T) {

@@ -33,6 +33,13 @@ func newBench(t *testing.T) *bench {
 	source, err := filepath.Abs("../..")
 	check(t, err)
 	b.source = source
+	check(t, Checkout(t.Context(), source, b.checkout))
+	b.runner = Runner{Engine: started(t, source), Folder: t.TempDir(), Actions: map[string]string{"pgrotate/pgrotate@v1": b.checkout}}
+	return b
+}
+
+// started is Docker with the images that the checkout asks for.
+func started(t testing.TB, source string) Engine {
 	cache, err := os.UserCacheDir()
 	check(t, err)
 	kept := filepath.Join(cache, "pgrotate-lab", "act")
@@ -42,9 +49,7 @@ func newBench(t *testing.T) *bench {
 	t.Cleanup(func() { check(t, engine.Stop(context.Background())) })
 	check(t, engine.Start(t.Context()))
 	check(t, Images{Engine: engine, Folder: kept, Source: source}.Make(t.Context()))
-	check(t, Checkout(t.Context(), source, b.checkout))
-	b.runner = Runner{Engine: engine, Folder: t.TempDir(), Actions: map[string]string{"pgrotate/pgrotate@v1": b.checkout}}
-	return b
+	return engine
 }
 
 // shop is the workload of every platform; its restart takes some time with

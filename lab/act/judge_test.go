@@ -63,7 +63,7 @@ func want(t *testing.T, log Log, job, name, value string) {
 	}
 }
 
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
