@@ -56,11 +56,11 @@ scale: lab
 	cd lab && $(RUN) up
 
 # The workflows of README and .github/workflows as GitHub would run them, with the
-# real Dockerfile. The first time it makes images for some minutes.
+# real Dockerfile, and how soon its container is at work. The first time it makes images for some minutes.
 act: export PGROTATE_LAB = $(LAB)
 act: lab
 	cd lab && $(RUN) rest
-	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v -timeout 90m ./act
+	cd lab && CGO_ENABLED=0 go test $(LEAN) -count=1 -v -timeout 90m -bench ColdStart -benchtime 20x ./act
 	cd lab && $(RUN) up
 
 # The tests of internal/postgres on the versions of PostgreSQL that the lab does not run. It needs npm and the

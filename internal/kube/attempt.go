@@ -48,33 +48,45 @@ type look struct {
 	pause time.Duration
 }
 
-// run returns when every pod is up and asked. ctx limits the whole, limited the
-// rollout.
-func (a *attempt) run(ctx, limited context.Context) error {
-	limited, stop := context.WithCancel(limited)
-	defer a.early.running.Wait()
-	defer stop()
-	for {
-		pods, err := a.await(limited)
+// rounds is how often the pods are brought up and asked at most, where others come
+// or one is started again while they are asked.
+const rounds = 3
+
+// run returns when every pod is up and asked.
+func (a *attempt) run(ctx context.Context) error {
+	for n := 1; ; n++ {
+		asked, err := a.bringUp(ctx)
 		if err != nil {
 			return err
 		}
-		again, err := a.examine(ctx, pods)
-		if err == nil && !again {
-			again, err = a.changedSince(pods)
-		}
-		if err != nil || !again {
+		if changed, err := a.changedSince(asked); err != nil || !changed || n == rounds {
 			return err
 		}
 	}
 }
 
+// bringUp waits for the pods and asks them. Only the wait has a limit of its own.
+func (a *attempt) bringUp(ctx context.Context) ([]pod, error) {
+	limited, cancel := context.WithTimeoutCause(ctx, a.options.RolloutTimeout, errSlow)
+	defer a.early.running.Wait()
+	defer cancel()
+	for {
+		pods, err := a.await(limited)
+		if err != nil {
+			return nil, err
+		}
+		if again, err := a.examine(ctx, pods); err != nil || !again {
+			return pods, err
+		}
+	}
+}
+
 // changedSince looks once more: while pods were asked one of them may have crashed,
-// or another have come in its place, which nobody has asked.
-func (a *attempt) changedSince(asked []pod) (again bool, err error) {
+// or another have come, which nobody has asked.
+func (a *attempt) changedSince(asked []pod) (bool, error) {
 	v, err := a.judged(a.see(), a.goal)
-	return slices.ContainsFunc(v.pods, func(p pod) bool {
-		return !slices.ContainsFunc(asked, func(known pod) bool { return known.uid == p.uid })
+	return !v.done || slices.ContainsFunc(v.pods, func(p pod) bool {
+		return !slices.ContainsFunc(asked, func(known pod) bool { return known.life() == p.life() })
 	}), err
 }
 
@@ -115,7 +127,8 @@ func inspected(p pod) bool { return p.started && !p.ready }
 // thousand workloads wake nobody up.
 type inspections struct{ ticker *time.Ticker }
 
-func (i *inspections) due(wanted bool) <-chan time.Time {
+// while is a channel that ticks while it is wanted, and nil while not.
+func (i *inspections) while(wanted bool) <-chan time.Time {
 	switch {
 	case !wanted:
 		i.stop()
@@ -126,6 +139,7 @@ func (i *inspections) due(wanted bool) <-chan time.Time {
 	return i.ticker.C
 }
 
+// stop may be called at any time.
 func (i *inspections) stop() {
 	if i.ticker != nil {
 		i.ticker.Stop()
@@ -225,15 +239,17 @@ func (a *attempt) see() view { return a.alive(a.watcher.see(a.kind, a.id())) }
 
 // await follows the rollout until it is judged, anew after each change only.
 func (a *attempt) await(ctx context.Context) ([]pod, error) {
-	var looks inspections
-	defer looks.stop()
+	var ticks inspections
+	defer ticks.stop()
 	var v verdict
 	var err error
 	shown := ""
 	for tick := false; ; {
 		if !tick {
 			v, err = a.judged(a.see(), a.goal)
-			a.askEarly(ctx, v.pods)
+			if err == nil {
+				a.askEarly(ctx, v.pods)
+			}
 		}
 		if v.detail != "" && v.detail != shown {
 			shown = v.detail
@@ -257,7 +273,7 @@ func (a *attempt) await(ctx context.Context) ([]pod, error) {
 		select {
 		case <-a.changed:
 			tick = false
-		case <-looks.due(slices.ContainsFunc(v.pods, inspected)):
+		case <-ticks.while(a.options.LogLines > 0 && slices.ContainsFunc(v.pods, inspected)):
 			tick = true
 		case <-ctx.Done():
 			return nil, a.late(ctx, a.see(), a.goal, a.progress)

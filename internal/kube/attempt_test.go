@@ -257,15 +257,15 @@ func TestNobodyIsJudgedAnewWhereNothingHappens(t *testing.T) {
 // TestOnlyAPodToBeInspectedTicks: the first look comes a whole pause after there is one.
 func TestOnlyAPodToBeInspectedTicks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var looks inspections
-		defer looks.stop()
-		looks.due(true)
+		var ticks inspections
+		defer ticks.stop()
+		ticks.while(true)
 		time.Sleep(inspection + time.Second) // nobody takes that tick
-		if looks.due(false) != nil {
+		if ticks.while(false) != nil {
 			t.Error("it ticks for nobody")
 		}
 		began := time.Now()
-		<-looks.due(true)
+		<-ticks.while(true)
 		if took := time.Since(began); took != inspection {
 			t.Errorf("the first tick came after %s", took)
 		}

@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -11,7 +12,11 @@ import (
 // a yes is worth the same then, and nobody waits for it when all are up. Any other
 // answer counts for nothing: the pod is asked again at the end.
 
-// life is that of a pod's container, from its start.
+// earlyTimeout is for a health command that is executed early: one that hangs must not
+// keep others waiting twice.
+const earlyTimeout = 10 * time.Second
+
+// life is that of a pod's containers, from their start.
 type life struct {
 	pod      types.UID
 	restarts int32
@@ -22,6 +27,7 @@ func (p pod) life() life { return life{p.uid, p.restarts} }
 // early are the pods that were asked before all were up.
 type early struct {
 	asked   map[life]*answer
+	turns   turns // of the workload, beside those of all
 	running sync.WaitGroup
 }
 
@@ -37,19 +43,37 @@ func (a *attempt) askEarly(ctx context.Context, pods []pod) {
 		return
 	}
 	if a.early.asked == nil {
-		a.early.asked = map[life]*answer{}
+		a.early.asked, a.early.turns = map[life]*answer{}, make(turns, together)
 	}
 	for _, p := range pods {
-		if !p.ready || a.early.asked[p.life()] != nil {
-			continue
+		if p.ready && a.early.asked[p.life()] == nil {
+			a.early.asked[p.life()] = a.begin(ctx, p)
 		}
-		given := &answer{done: make(chan struct{})}
-		a.early.asked[p.life()] = given
-		a.early.running.Go(func() {
-			defer close(given.done)
-			given.yes = a.agrees(ctx, p)
-		})
 	}
+}
+
+// begin asks a pod and does not wait for its answer.
+func (a *attempt) begin(ctx context.Context, p pod) *answer {
+	given := &answer{done: make(chan struct{})}
+	a.early.running.Go(func() {
+		defer close(given.done)
+		given.yes = a.agrees(ctx, p)
+	})
+	return given
+}
+
+// agrees executes the health command once and tells whether it says yes.
+func (a *attempt) agrees(ctx context.Context, p pod) bool {
+	for _, all := range []turns{a.early.turns, a.cluster.commands} {
+		done, err := all.take(ctx)
+		if err != nil {
+			return false
+		}
+		defer done()
+	}
+	ctx, cancel := context.WithTimeout(ctx, earlyTimeout)
+	defer cancel()
+	return a.cluster.execute(ctx, p, a.options.HealthCommand, &tailBuffer{}) == nil
 }
 
 // agreed tells whether the health command has said yes in a pod that has not
@@ -61,16 +85,4 @@ func (a *attempt) agreed(p pod) bool {
 	}
 	<-given.done
 	return given.yes
-}
-
-// agrees executes the health command once and tells whether it says yes.
-func (w *Workload) agrees(ctx context.Context, p pod) bool {
-	done, err := w.cluster.commands.take(ctx)
-	if err != nil {
-		return false
-	}
-	defer done()
-	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
-	defer cancel()
-	return w.cluster.execute(ctx, p, w.options.HealthCommand, &tailBuffer{}) == nil
 }

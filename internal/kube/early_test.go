@@ -2,10 +2,12 @@ package kube
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -68,25 +70,69 @@ func TestAnEarlyYesIsOfOneLife(t *testing.T) {
 	}
 }
 
-// TestAPodThatComesWhileOthersAreAskedIsAsked: one may be evicted then.
-func TestAPodThatComesWhileOthersAreAskedIsAsked(t *testing.T) {
-	const successor = "shop-0-x-3"
-	town := &town{}
-	w := town.workloads(t, 1, options(func(o *Options) { o.LogLines = 10 }))[0]
-	town.fault = func(_ context.Context, request string) error {
-		if request != "GET pods/log" || town.requests()[request] > 1 {
-			return nil
-		}
-		town.mu.Lock()
-		town.deploy(0) // of the same template
-		town.mu.Unlock()
-		for pods := w.watcher.see(w.kind, w.id()).pods; len(pods) != 1 || pods[0].name != successor; pods = w.watcher.see(w.kind, w.id()).pods {
-			time.Sleep(time.Millisecond)
-		}
-		return nil
+// TestWhatComesWhilePodsAreAskedIsAsked: a pod may be evicted then, or crash.
+func TestWhatComesWhilePodsAreAskedIsAsked(t *testing.T) {
+	later := func(do func()) { time.AfterFunc(50*time.Millisecond, do) }
+	now := func(do func()) { do() }
+	for _, test := range []struct {
+		name   string
+		change func(*corev1.Pod) // makes the other pod of the one that is asked
+		comes  func(func())
+		want   string
+	}{
+		{"a successor", func(p *corev1.Pod) { p.Name, p.UID = "shop-0-x-9", "other" }, now, "shop-0-x-9"},
+		{"a successor that is not there yet", func(p *corev1.Pod) { p.Name, p.UID = "shop-0-x-9", "other" }, later, "shop-0-x-9"},
+		{"a container that was started again", func(p *corev1.Pod) { p.Status.ContainerStatuses = []corev1.ContainerStatus{{RestartCount: 1}} }, now, "shop-0-x-2"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			town := &town{}
+			w := town.workloads(t, 1, options(func(o *Options) { o.LogLines = 10 }))[0]
+			town.fault = func(_ context.Context, request string) error {
+				if request == "GET pods/log" && town.requests()[request] == 1 {
+					town.evict(0)
+					seen(t, w, 0)
+					test.comes(func() { town.admit(0, test.change) })
+				}
+				return nil
+			}
+			proofs, err := w.Restart(t.Context(), "r1", agreed, nil, (&diary{}).write)
+			if err != nil || len(proofs) != 1 || proofs[0].Pod != test.want || town.requests()["GET pods/log"] != 2 {
+				t.Errorf("%+v, %v; asked %v", proofs, err, town.requests())
+			}
+		})
 	}
-	proofs, err := w.Restart(t.Context(), "r1", agreed, nil, (&diary{}).write)
-	if err != nil || len(proofs) != 1 || proofs[0].Pod != successor {
-		t.Errorf("%+v, %v", proofs, err)
+}
+
+// seen waits until the watch shows so many pods.
+func seen(t *testing.T, w *Workload, pods int) {
+	for range 10_000 {
+		if len(w.watcher.see(w.kind, w.id()).pods) == pods {
+			return
+		}
+		time.Sleep(time.Millisecond)
 	}
+	t.Errorf("the watch does not show %d pods", pods)
+}
+
+// TestEarlyHealthCommandsTakeTurns: no more of a workload at once than at the end, and
+// none keeps the others waiting for as long.
+func TestEarlyHealthCommandsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		way := &hospital{}
+		w := &Workload{cluster: way.cluster(t), options: Options{HealthCommand: []string{"/healthcheck"}}}
+		a, began := &attempt{Workload: w}, time.Now()
+		var pods []pod
+		for i := range 3 * together {
+			pods = append(pods, podNamed("core", fmt.Sprint(i)))
+		}
+		a.askEarly(t.Context(), pods)
+		a.askEarly(t.Context(), pods)
+		if a.agreed(pods[0]) || way.all.Load() < together {
+			t.Error("nobody was asked, or says yes")
+		}
+		a.early.running.Wait()
+		if all, took := way.all.Load(), time.Since(began); all != 3*together || took != 3*earlyTimeout {
+			t.Errorf("%d commands, in %s", all, took)
+		}
+	})
 }

@@ -105,7 +105,16 @@ func (c *Cluster) execute(ctx context.Context, p pod, argv []string, out *tailBu
 	if err != nil {
 		return err
 	}
-	return executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: out, Stderr: out})
+	ended := make(chan error, 1)
+	go func() {
+		ended <- executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: out, Stderr: out})
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done(): // the libraries know no context while they connect
+		return context.Cause(ctx)
+	}
 }
 
 func (c *Cluster) executor(address *url.URL) (remotecommand.Executor, error) {

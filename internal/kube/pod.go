@@ -24,7 +24,7 @@ type pod struct {
 	crashed     bool   // what it has to say is in the log of the former container
 	container   string // the one that logs and the health command are about
 	started     bool   // that container runs or has run: it has a log
-	restarts    int32  // of that container
+	restarts    int32  // of all its containers
 }
 
 // ofPod returns the pod and the workload that it belongs to, as "kind/name".
@@ -38,7 +38,7 @@ func ofPod(o *corev1.Pod) (pod, string) {
 			p.crashed, p.container = w.Reason == "CrashLoopBackOff", status.Name
 		}
 	}
-	p.started, p.restarts = hasStarted(o, p.container), restarts(o, p.container)
+	p.started, p.restarts = hasStarted(o, p.container), restarts(o)
 	return p, ownerOf(o)
 }
 
@@ -48,11 +48,10 @@ func hasStarted(o *corev1.Pod, container string) bool {
 	})
 }
 
-func restarts(o *corev1.Pod, container string) (n int32) {
-	for _, status := range o.Status.ContainerStatuses {
-		if status.Name == container {
-			n = status.RestartCount
-		}
+// restarts counts those of sidecars, too: one of them may hold the credential.
+func restarts(o *corev1.Pod) (n int32) {
+	for _, status := range slices.Concat(o.Status.InitContainerStatuses, o.Status.ContainerStatuses) {
+		n += status.RestartCount
 	}
 	return n
 }

@@ -36,6 +36,16 @@ func TestOwnerOf(t *testing.T) {
 	}
 }
 
+// TestRestartsOfAPod counts those of every container: each reads the Secret when it starts.
+func TestRestartsOfAPod(t *testing.T) {
+	p, _ := ofPod(&corev1.Pod{Status: corev1.PodStatus{
+		InitContainerStatuses: []corev1.ContainerStatus{{Name: "sidecar", RestartCount: 1}},
+		ContainerStatuses:     []corev1.ContainerStatus{{Name: "app", RestartCount: 2}, {Name: "proxy", RestartCount: 4}}}})
+	if p.restarts != 7 {
+		t.Errorf("%d restarts", p.restarts)
+	}
+}
+
 func TestOfPod(t *testing.T) {
 	waiting := func(reason, message string) []corev1.ContainerStatus {
 		return []corev1.ContainerStatus{{Name: "app", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}}}

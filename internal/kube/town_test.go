@@ -82,6 +82,23 @@ func (w *town) deploy(i int) {
 	w.tell("pods", "ADDED", w.pods[i])
 }
 
+// evict removes the pod of a Deployment.
+func (w *town) evict(i int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.version++
+	w.tell("pods", "DELETED", w.pods[i])
+}
+
+// admit puts another pod in its place.
+func (w *town) admit(i int, change func(*corev1.Pod)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.version++
+	change(w.pods[i])
+	w.tell("pods", "ADDED", w.pods[i])
+}
+
 func (w *town) tell(resource, what string, o any) {
 	text, _ := json.Marshal(map[string]any{"type": what, "object": o})
 	w.events[resource] = append(w.events[resource], event{w.version, text})

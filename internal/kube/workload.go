@@ -120,7 +120,9 @@ func (w *Workload) how() string {
 // Restart makes every pod carry mark, as an annotation, and returns when all of
 // it is proven: the controller is done, no pod without the mark is left,
 // terminating ones included, all are ready, the log of none shows a refused
-// login, and the health command agrees in each. A pod of which one of the two
+// login, and the health command agrees in each, or has agreed since its container
+// started. Pods that come or are started again meanwhile are waited for and asked,
+// too, as long as they do so twice at most. A pod of which one of the two
 // says otherwise, or the witness, if there is one, is replaced once. It changes
 // nothing where the mark is there already. sure is asked between reading the
 // workload and changing it, and its error ends the matter: who has changed the
@@ -142,9 +144,7 @@ func (w *Workload) Restart(ctx context.Context, mark string, sure func(context.C
 		return nil, err
 	}
 	a := &attempt{Workload: w, goal: goal{mark: mark, since: restarted.generation}, changed: changed, witness: witness, progress: progress}
-	limited, cancel := context.WithTimeoutCause(ctx, w.options.RolloutTimeout, errSlow)
-	defer cancel()
-	err = a.run(ctx, limited)
+	err = a.run(ctx)
 	return a.proofs, underway(err)
 }
 

@@ -128,7 +128,7 @@ func (c checks) unforgiving(name string) error {
 // strict warns of a ban that some more refused logins bring about.
 func (c checks) strict(name string) (warnings []string) {
 	if n := c.failures(name); n > 1 {
-		warnings = append(warnings, fmt.Sprintf("credcheck bans role %q after %d refused logins in a row (%s): up to two are made here, and pods that log in with the former password while they are restarted add theirs; add the role to %s",
+		warnings = append(warnings, fmt.Sprintf("credcheck bans role %q after %d refused logins in a row (%s): up to three are made here, and pods that log in with the former password while they are restarted add theirs; add the role to %s",
 			name, n, mostFailures, neverBanned))
 	}
 	return warnings

@@ -51,7 +51,7 @@ type Config struct {
 }
 
 // Database changes and judges passwords on one PostgreSQL primary. It is safe
-// for concurrent use; one statement runs at a time, logins that judge a password beside it.
+// for concurrent use; one statement runs at a time, and the logins of Holds beside it.
 type Database struct {
 	place    place
 	replicas []replica

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -227,16 +228,21 @@ func TestOneServer(t *testing.T) {
 func TestTwoPasswordsAreTriedAtOnce(t *testing.T) {
 	f := newFixture(t)
 	begun, both := make(chan bool), make(chan bool)
+	goOn := sync.OnceFunc(func() { close(both) })
 	tried := false
 	d := f.locked(f.admin, func(c *Config) {
 		c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 			if tried {
-				begun <- true
-				<-both
+				select {
+				case begun <- true:
+					<-both
+				case <-ctx.Done():
+				}
 			}
 			return new(net.Dialer).DialContext(ctx, network, address)
 		}
 	})
+	t.Cleanup(goOn)                                               // before the lock is given back
 	if _, _, err := d.Plan(t.Context(), f.app.User); err != nil { // from now on a login is all that a judgement takes
 		t.Fatal(err)
 	}
@@ -262,7 +268,7 @@ func TestTwoPasswordsAreTriedAtOnce(t *testing.T) {
 	if _, err := d.Check(t.Context()); err != nil {
 		t.Error(err)
 	}
-	close(both)
+	goOn()
 	got := map[secret.Verdict]int{}
 	for range 3 {
 		got[<-answers]++

@@ -43,10 +43,17 @@ func coldStart(b *testing.B, engine Engine, image string) time.Duration {
 	container, err := engine.Docker(b.Context(), nil, "run", "--detach", "--network", "host",
 		"--env", "INPUT_POSTGRES_URL=postgres://rotator:password@"+where+"/shop?sslmode=disable", "--env", "INPUT_KUBECONFIG="+kubeconfig(where), image)
 	check(b, err)
-	took := (<-first).Sub(began)
-	_, err = engine.Docker(b.Context(), nil, "rm", "--force", container)
-	check(b, err)
-	return took
+	defer func() {
+		_, err := engine.Docker(b.Context(), nil, "rm", "--force", container)
+		check(b, err)
+	}()
+	select {
+	case at := <-first:
+		return at.Sub(began)
+	case <-time.After(time.Minute):
+		b.Fatal("the program connects to nobody")
+	}
+	return 0
 }
 
 func kubeconfig(server string) string {
