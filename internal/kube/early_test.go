@@ -72,27 +72,31 @@ func TestAnEarlyYesIsOfOneLife(t *testing.T) {
 
 // TestWhatComesWhilePodsAreAskedIsAsked: a pod may be evicted then, or crash.
 func TestWhatComesWhilePodsAreAskedIsAsked(t *testing.T) {
-	later := func(do func()) { time.AfterFunc(50*time.Millisecond, do) }
-	now := func(do func()) { do() }
 	for _, test := range []struct {
 		name   string
 		change func(*corev1.Pod) // makes the other pod of the one that is asked
-		comes  func(func())
+		late   bool
 		want   string
 	}{
-		{"a successor", func(p *corev1.Pod) { p.Name, p.UID = "shop-0-x-9", "other" }, now, "shop-0-x-9"},
-		{"a successor that is not there yet", func(p *corev1.Pod) { p.Name, p.UID = "shop-0-x-9", "other" }, later, "shop-0-x-9"},
-		{"a container that was started again", func(p *corev1.Pod) { p.Status.ContainerStatuses = []corev1.ContainerStatus{{RestartCount: 1}} }, now, "shop-0-x-2"},
+		{"a successor", func(p *corev1.Pod) { p.Name, p.UID = "shop-0-x-9", "other" }, false, "shop-0-x-9"},
+		{"a successor that is not there yet", func(p *corev1.Pod) { p.Name, p.UID = "shop-0-x-9", "other" }, true, "shop-0-x-9"},
+		{"a container that was started again", func(p *corev1.Pod) { p.Status.ContainerStatuses = []corev1.ContainerStatus{{RestartCount: 1}} }, false, "shop-0-x-2"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			town := &town{}
 			w := town.workloads(t, 1, options(func(o *Options) { o.LogLines = 10 }))[0]
 			town.fault = func(_ context.Context, request string) error {
-				if request == "GET pods/log" && town.requests()[request] == 1 {
-					town.evict(0)
-					seen(t, w, 0)
-					test.comes(func() { town.admit(0, test.change) })
+				if request != "GET pods/log" || town.requests()[request] > 1 {
+					return nil
 				}
+				town.evict(0)
+				seen(t, w, 0)
+				if test.late {
+					time.AfterFunc(50*time.Millisecond, func() { town.admit(0, test.change) })
+					return nil
+				}
+				town.admit(0, test.change)
+				seen(t, w, 1)
 				return nil
 			}
 			proofs, err := w.Restart(t.Context(), "r1", agreed, nil, (&diary{}).write)

@@ -17,7 +17,8 @@ import (
 func TestFailureTable(t *testing.T) {
 	alter, serve := "1 Database.Set 1", "1 Served.Set 2"
 	copyIt, github := "1 "+cluster+".Set 1", "1 "+remote+".Set 1"
-	restart, login, arrived := "1 Restart "+inPod+" 1", "1 Database.Holds 4", "1 "+remote+".Verify 1"
+	restart, arrived := "1 Restart "+inPod+" 1", "1 "+remote+".Verify 1"
+	login, another := "1 Database.Holds 3", "1 Database.Holds 4" // with what is served and with the former password, in no order
 	for _, row := range []struct {
 		call  string
 		fault fault
@@ -33,6 +34,7 @@ func TestFailureTable(t *testing.T) {
 		{github, refuse, false, rotation.StatusRolledBack, 1, "idle", birth},
 		{restart, refuse, false, rotation.StatusRolledBack, 1, "idle", birth},
 		{login, refuse, false, rotation.StatusRolledBack, 1, "idle", birth},
+		{another, refuse, false, rotation.StatusRolledBack, 1, "idle", birth},
 		{arrived, refuse, false, rotation.StatusRolledBack, 1, "idle", birth},
 		{alter, refuse, true, rotation.StatusUnfinished, 3, "forward", birth},
 		{serve, refuse, true, rotation.StatusUnfinished, 3, "forward", "NewPassword1"},
