@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,27 +19,46 @@ type Event struct {
 	ObjectRef              struct{ Resource, Subresource string }
 }
 
-// Size is how long the log is now.
-func Size(log string) (int64, error) {
+// Place is one in the log.
+type Place struct{ file os.FileInfo }
+
+// End is where the log ends now.
+func End(log string) (Place, error) {
 	info, err := os.Stat(log)
 	if err != nil {
-		return 0, fmt.Errorf("find the audit log: %w", err)
+		return Place{}, fmt.Errorf("find the audit log: %w", err)
 	}
-	return info.Size(), nil
+	return Place{info}, nil
+}
+
+// open returns the log from a place on.
+func (p Place) open(log string) (*os.File, error) {
+	file, err := os.Open(log)
+	if err != nil {
+		return nil, err
+	}
+	now, err := file.Stat()
+	if err == nil && !os.SameFile(now, p.file) {
+		err = errors.New("the API server has begun another file since: measure again")
+	}
+	if err == nil {
+		_, err = file.Seek(p.file.Size(), io.SeekStart)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }
 
 // Requests counts the requests that were answered, by verb and resource, of the
-// log from offset on. Only lines with mark in them are decoded, which is most
+// log from a place on. Only lines with mark in them are decoded, which is most
 // of the work, and of those the ones that by agrees to are counted.
-func Requests(log string, offset int64, mark string, by func(Event) bool) (map[string]int, error) {
-	file, err := os.Open(log)
+func Requests(log string, since Place, mark string, by func(Event) bool) (map[string]int, error) {
+	file, err := since.open(log)
 	if err != nil {
 		return nil, fmt.Errorf("read the audit log: %w", err)
 	}
 	defer file.Close()
-	if _, err := file.Seek(offset, io.SeekStart); err != nil {
-		return nil, fmt.Errorf("read the audit log: %w", err)
-	}
 	count := map[string]int{}
 	lines := bufio.NewReaderSize(file, 1<<20)
 	for {

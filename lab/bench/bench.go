@@ -44,7 +44,7 @@ type Cost struct {
 
 // Measure rotates once.
 func Measure(ctx context.Context, lab labtest.Lab, way Way) (Cost, error) {
-	logged, err := audit.Size(lab.Audit)
+	logged, err := audit.End(lab.Audit)
 	if err != nil {
 		return Cost{}, err
 	}
@@ -101,9 +101,9 @@ func children() time.Duration {
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
-// requests counts those of a sender that the API server has logged from offset on.
-func requests(log string, offset int64, agent string) (count int, err error) {
-	all, err := audit.Requests(log, offset, agent, func(e audit.Event) bool { return strings.HasPrefix(e.UserAgent, agent) })
+// requests counts those of a sender that the API server has logged since.
+func requests(log string, since audit.Place, agent string) (count int, err error) {
+	all, err := audit.Requests(log, since, agent, func(e audit.Event) bool { return strings.HasPrefix(e.UserAgent, agent) })
 	for _, n := range all {
 		count += n
 	}

@@ -43,7 +43,7 @@ const limit = 3 * time.Hour
 // Rotate rotates once with the program at that path, and demands that it does.
 // more is added to its environment.
 func (b *Bench) Rotate(path string, more map[string]string) (Cost, error) {
-	logged, err := audit.Size(b.Lab.Audit)
+	logged, err := audit.End(b.Lab.Audit)
 	if err != nil {
 		return Cost{}, err
 	}
@@ -78,7 +78,7 @@ func (b *Bench) Rotate(path string, more map[string]string) (Cost, error) {
 }
 
 // requests counts those of the platform's account.
-func (b *Bench) requests(since int64) (map[string]int, error) {
+func (b *Bench) requests(since audit.Place) (map[string]int, error) {
 	account := fmt.Sprintf("system:serviceaccount:%s:pgrotate", b.Name)
 	return audit.Requests(b.Lab.Audit, since, account, func(e audit.Event) bool { return e.User.Username == account })
 }
