@@ -47,7 +47,7 @@ bench: lab
 	cd lab && CGO_ENABLED=0 go test $(LEAN) -run '^$$' -bench . -benchtime 1x ./bench
 
 # What a rotation costs with up to 1,000 workloads, 100 GitHub secrets and 50 copies, and far from its
-# servers; a profile of the largest. Hours, most of them for the largest; PGROTATE_SIZES="1 10" leaves
+# servers; a profile of the largest. An hour or two, most of it for the largest; PGROTATE_SIZES="1 10" leaves
 # the large ones out.
 scale: export PGROTATE_LAB = $(LAB)
 scale: lab
