@@ -338,8 +338,9 @@ func TestHealthCommandMayFailOnce(t *testing.T) {
 		return 0
 	})
 	w := settledWorkloads(t, c, Discovery{}, options(func(o *Options) { o.HealthCommand = []string{"/healthcheck"} }))[0]
-	if _, err := w.Restart(t.Context(), "r1", agreed, nil, (&diary{}).write); err != nil || asked < 3 {
-		t.Errorf("asked %d times: %v", asked, err)
+	var d diary
+	if _, err := w.Restart(t.Context(), "r1", agreed, nil, d.write); err != nil || asked < 3 || strings.Contains(d.String(), "replaced") {
+		t.Errorf("asked %d times: %v\n%s", asked, err, d.String())
 	}
 }
 
