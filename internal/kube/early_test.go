@@ -36,7 +36,7 @@ func TestAReadyPodIsAskedWhileAFormerOneEnds(t *testing.T) {
 		}
 		asked.Add(1)
 		err := admin.pods(admin.namespace).each(r.Context(), metav1.ListOptions{}, func(p *corev1.Pod) {
-			if p.DeletionTimestamp != nil || p.Annotations[annotationRestart] == "" {
+			if p.Annotations[annotationRestart] == "" && p.Status.Phase == corev1.PodRunning { // not one whose object alone is left
 				former.Add(1)
 			}
 		})
