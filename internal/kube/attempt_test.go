@@ -272,6 +272,29 @@ func TestOnlyAPodToBeInspectedTicks(t *testing.T) {
 	})
 }
 
+// TestNobodyIsWokenForAPodWithoutALog: what a tick would note is not there.
+func TestNobodyIsWokenForAPodWithoutALog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		watch, all := street((&hospital{}).cluster(t), 1)
+		all[0].options.LogLines, all[0].options.RolloutTimeout = 50, time.Hour
+		changed, _ := watch.follow(all[0].kind, all[0].id())
+		a := &attempt{Workload: all[0], goal: goal{mark: "r1"}, changed: changed, progress: (&diary{}).write}
+		waiting, owner := ofPod(podOfShop("shop-0", "shop-0-x-1", "r1"))
+		waiting.ready = false
+		watch.pods.put(owner, waiting.uid, waiting)
+		time.AfterFunc(time.Minute, func() {
+			waiting.ready = true
+			watch.pods.mu.Lock()
+			watch.pods.put(owner, waiting.uid, waiting)
+			watch.pods.mu.Unlock()
+			watch.wake(owner)
+		})
+		if _, err := a.await(t.Context()); err != nil || a.looks != nil {
+			t.Errorf("%v, looks %v", err, a.looks)
+		}
+	})
+}
+
 func TestReplacementThatIsNotAllowed(t *testing.T) {
 	for _, test := range []struct {
 		status int

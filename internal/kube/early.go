@@ -9,11 +9,11 @@ import (
 )
 
 // A pod that is ready is asked while others still start and former ones end:
-// a yes is worth the same then, and nobody waits for it when all are up. Any other
-// answer counts for nothing: the pod is asked again at the end.
+// a yes of its own is worth the same then, and nobody waits for it when all are up.
+// Any other answer counts for nothing: the pod is asked again at the end.
 
-// earlyTimeout is for a health command that is executed early: one that hangs must not
-// keep others waiting twice.
+// earlyTimeout is for a health command that is executed early: one that hangs keeps
+// the turns of others, and is executed again.
 const earlyTimeout = 10 * time.Second
 
 // life is that of a pod's containers, from their start.

@@ -23,7 +23,7 @@ const (
 
 // Options say how the restart of a workload is proven.
 type Options struct {
-	RolloutTimeout time.Duration // required: for one workload, from its restart to its last old pod's end
+	RolloutTimeout time.Duration // required: for one workload, from its restart to its last old pod's end; and again for pods that come while it is asked
 	LogLines       int           // last lines of each new pod that are searched for refused logins; 0: none
 	PrintLogs      string        // PrintNever (also when empty), PrintOnFailure or PrintAlways
 	HealthCommand  []string      // executed in each new pod, exit 0 is healthy; none when empty
